@@ -1,0 +1,123 @@
+"""Everything that is checked, measured or shown, one session each; ``nox -l`` lists them.
+
+``nox`` alone runs what must pass before a change lands.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_external_run = True
+nox.options.error_on_missing_interpreters = False
+nox.options.stop_on_first_error = True
+nox.options.sessions = ["lint", "types", "tests", "docs", "bench", "peers"]
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+SUPPORTED = ("3.11", "3.12", "3.13")
+
+
+def _works(python: str | None) -> bool:
+    """Version managers put stand-ins on the path that only say which version they lack."""
+    return python is not None and subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
+
+
+def _found_pythons() -> list[str]:
+    """The supported Pythons of this machine, those of a version manager included."""
+    found = []
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    for version in SUPPORTED:
+        name = f"python{version}"
+        if not _works(shutil.which(name)):
+            for folder in sorted(pyenv.glob(f"{version}.*/bin"), reverse=True):
+                if _works(str(folder / name)):
+                    os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
+                    break
+        if _works(shutil.which(name)) or version == f"{sys.version_info[0]}.{sys.version_info[1]}":
+            found.append(version)
+    return found
+
+
+PYTHONS = _found_pythons()
+NEWEST = PYTHONS[-1]
+
+
+def _install(session: nox.Session, *groups: str, extras: str = "cli,testing", editable: bool = True) -> None:
+    """Install the project with its extras and some of its dependency groups."""
+    needed = nox.project.dependency_groups(PROJECT, *groups) if groups else ()
+    session.install("-q", *(("-e",) if editable else ()), f".[{extras}]", *needed)
+
+
+@nox.session(python=NEWEST)
+def demo(session: nox.Session) -> None:
+    """Show a simulated exchange's live data for a short while. Ctrl-C ends it sooner."""
+    _install(session, extras="cli")
+    arguments = session.posargs or ["--duration", "20"]
+    session.run(
+        "upbit-streams", "watch", "KRW-BTC", "KRW-ETH", "KRW-XRP", "KRW-SOL", "BTC-ETH", "USDT-BTC",
+        "--type", "ticker", "--type", "trade", "--type", "orderbook", "--type", "candle.1s",
+        "--simulate", *arguments,
+        interrupt_timeout=10.0, terminate_timeout=5.0, success_codes=[0, 130],
+    )  # fmt: skip
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests against the built package, not the source tree. Arguments after ``--`` go to pytest."""
+    _install(session, "tests", editable=False)
+    session.run("pytest", *session.posargs, env={"COLUMNS": "120"})
+
+
+@nox.session(python=NEWEST)
+def lint(session: nox.Session) -> None:
+    """Style, asynchronous pitfalls, and the floors."""
+    _install(session, "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("flake8-async", "--enable=ASYNC", "--disable=ASYNC910,ASYNC911,ASYNC912,ASYNC913", "src", "tests")
+    session.run("lint-imports", "--no-cache")
+
+
+@nox.session(python=NEWEST)
+def types(session: nox.Session) -> None:
+    """Mypy in strict mode and pyright, the public names' inferred types included."""
+    _install(session, "types", "bench")
+    session.install("-q", "nox")
+    session.run("mypy")
+    session.run("pyright")
+
+
+@nox.session(python=NEWEST)
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a warning is an error. Its examples run among the tests."""
+    _install(session, "docs")
+    session.run("sphinx-build", "-n", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session(python=NEWEST)
+def bench(session: nox.Session) -> None:
+    """Measure the path of a frame beside a bare loop. ``--full`` after ``--`` takes longer and varies less."""
+    _install(session, "bench")
+    session.run("python", "benchmarks/whole_path.py", *session.posargs)
+
+
+# What each check needs. They are other people's clients, each with an environment of its own.
+PEERS = {
+    "upbit_sdk": ["upbit-sdk>=1.1,<2"],
+    "pyupbit": ["pyupbit>=0.2.34,<0.3"],
+    "ccxt": ["ccxt>=4.5,<5"],
+}
+
+
+@nox.session(python="3.11")
+@nox.parametrize("peer", list(PEERS))
+def peers(session: nox.Session, peer: str) -> None:
+    """Let other people's clients read from the simulated exchange."""
+    session.install("-q", *PEERS[peer])
+    session.run("python", f"tests/peers/check_{peer}.py")

@@ -1,0 +1,143 @@
+"""The commands and their options. What they do is in the modules beside."""
+
+import math
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import click
+
+from upbit_streams import REGIONS, Config, DataType, UpbitStreamsError
+
+from .exchange import run_exchange
+from .simulation import Simulation
+from .watch import Watch
+
+__all__ = ["run"]
+
+
+class _Speed(click.ParamType[float]):
+    name = "X|max"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if value == "max":
+            return math.inf
+        try:
+            speed = float(value)
+        except ValueError:
+            speed = math.nan
+        if not 0 < speed < math.inf:
+            self.fail(f"{value!r} is neither a number above 0 nor 'max'", param, ctx)
+        return speed
+
+
+def run() -> int:
+    """Parse the arguments and do what they say. Returns the exit status; a mistake gets one sentence on stderr."""
+    try:
+        return _upbit_streams.main(standalone_mode=False) or 0
+    except click.ClickException as mistake:
+        return _fail(mistake.format_message(), mistake.exit_code)
+    except click.Abort:
+        return 130
+    except UpbitStreamsError as why:
+        return _fail(str(why), 1)
+    except OSError as why:
+        if isinstance(why, BrokenPipeError):
+            raise
+        return _fail(str(why), 1)
+
+
+def _fail(sentence: str, status: int) -> int:
+    print(f"upbit-streams: {sentence}", file=sys.stderr)  # noqa: T201 -- the command line's output
+    return status
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="upbit-streams")
+def _upbit_streams() -> None:
+    """Live data of the Upbit exchange."""
+
+
+_replay = click.option(
+    "--replay",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Play a recording instead of a simulated market: one JSON object a line, with 'recv' and 'frame'.",
+)
+_speed = click.option(
+    "--speed", type=_Speed(), default=None, help="How much faster than recorded to play. [default: 1]"
+)
+_types = [kind.name for kind in DataType.all()]
+
+
+@_upbit_streams.command()
+@click.argument("codes", nargs=-1, required=True, metavar="CODE...")
+@click.option(
+    "--type", "types", multiple=True, type=click.Choice(_types), default=["ticker"], show_default=True,
+    metavar="TYPE", help=f"What to watch; may be given more than once. One of {', '.join(_types)}.",
+)  # fmt: skip
+@click.option("--simulate", is_flag=True, help="Watch an exchange that is simulated in this process.")
+@click.option("--url", help="The endpoint to watch, like ws://127.0.0.1:8765/websocket/v1.")
+@click.option("--region", type=click.Choice(list(REGIONS)), help="The live exchange to watch.  [default: kr]")
+@_replay
+@_speed
+@click.option("--backend", type=click.Choice(["asyncio", "trio"]), default="asyncio", show_default=True)
+@click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--count", type=click.IntRange(min=1), help="End after so many events.")
+@click.option("--duration", type=click.FloatRange(min=0, min_open=True), metavar="S", help="End after so many seconds.")
+def watch(
+    codes: tuple[str, ...],
+    types: tuple[str, ...],
+    simulate: bool,
+    url: str | None,
+    region: str | None,
+    replay: Path | None,
+    speed: float | None,
+    backend: str,
+    output: str,
+    count: int | None,
+    duration: float | None,
+) -> int:
+    """Show live data of the markets CODE..., like KRW-BTC.
+
+    In a table that updates in place, or as JSON lines: the exchange's field names, and 'epoch' and 'received_at'.
+    """
+    if sum([simulate, url is not None, region is not None]) > 1:
+        raise click.UsageError("--simulate, --url and --region each say which exchange; give one of them.")
+    if replay is not None and not simulate:
+        raise click.UsageError("--replay plays to a simulated exchange; add --simulate.")
+    _check_speed(speed, replay)
+    watching = Watch(
+        codes=codes,
+        types=[DataType.from_name(name) for name in types],
+        config=Config(url=url or REGIONS[region or "kr"]),
+        simulation=Simulation(codes=codes, replay=replay, speed=speed or 1.0) if simulate else None,
+        json=output == "json",
+        count=count,
+        duration=duration,
+    )
+    return anyio.run(watching.run, backend=backend)
+
+
+@_upbit_streams.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 picks a free one.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same market.")
+@click.option(
+    "--rate", type=click.FloatRange(min=0, min_open=True, max=10_000), default=100.0, show_default=True,
+    metavar="MSGS_PER_SECOND", help="Tickers, trades and order books together, over all markets.",
+)  # fmt: skip
+@_replay
+@_speed
+def exchange(host: str, port: int, seed: int, rate: float, replay: Path | None, speed: float | None) -> int:
+    """Serve a simulated exchange until interrupted."""
+    _check_speed(speed, replay)
+    simulation = Simulation(seed=seed, rate=rate, replay=replay, speed=speed or 1.0)
+    return anyio.run(partial(run_exchange, simulation, host, port))
+
+
+def _check_speed(speed: float | None, replay: Path | None) -> None:
+    if speed is not None and replay is None:
+        raise click.UsageError("--speed is the speed of a recording; add --replay FILE.")

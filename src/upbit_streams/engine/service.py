@@ -1,0 +1,88 @@
+"""Background tasks without exception groups.
+
+A task group wraps what leaves it in an exception group, also for somebody who did not know that there was one. Here a group
+cannot arise, so nothing has to be unwrapped by guessing: of several background tasks the first failure is kept and the rest
+are cancelled, and what a user's own code raises leaves as it was raised.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+
+from ..exceptions import FeedCrashedError
+
+__all__ = ["first_of", "open_service"]
+
+
+async def first_of(**tasks: Callable[[], Awaitable[object]]) -> None:
+    """Run the tasks side by side, under their names, until the first of them ends; then cancel the others.
+
+    Raises what the first one raised, bare. A later failure, while they are being cancelled, becomes a note on it.
+    Cancelling cancels all of them.
+    """
+    failures: list[Exception] = []
+
+    async def run(task: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await task()
+        except Exception as failure:
+            failures.append(failure)
+        group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        for name, task in tasks.items():
+            group.start_soon(run, task, name=f"upbit-streams {name}")
+    if failures:
+        first, *later = failures
+        for failure in later:
+            first.add_note(f"while the others ended: {failure!r}")
+        raise first
+
+
+@asynccontextmanager
+async def open_service(run: Callable[[], Awaitable[object]], name: str) -> AsyncIterator[None]:
+    """Run a background task as long as the block.
+
+    When all is cancelled the block goes first, and the service lives until the block has left, so that its ``finally`` can
+    still use what the service keeps alive. What the block raises leaves as it is. If the service fails, the block is
+    cancelled and :class:`FeedCrashedError` raised with the failure as its cause.
+    """
+    service, body = anyio.CancelScope(shield=True), anyio.CancelScope()
+    failure: Exception | None = None
+    raised: BaseException | None = None
+
+    async def guarded() -> None:
+        nonlocal failure
+        with service:
+            try:
+                await run()
+            except Exception as why:
+                failure = why
+                body.cancel()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(guarded, name=f"upbit-streams {name}")
+        try:
+            with body:
+                yield
+        except BaseException as why:
+            if _is_cancellation(why):
+                raise  # it has to pass through the group to reach the scope that it belongs to
+            raised = why  # everything else would be wrapped on its way, so it goes round
+        finally:
+            service.cancel()
+    if raised is not None:
+        raise raised
+    if failure is not None:
+        raise FeedCrashedError(
+            f"the background task {name!r} failed with {failure!r}; this is a bug, please report it"
+        ) from failure
+
+
+def _is_cancellation(why: BaseException) -> bool:
+    cancelled: Any = anyio.get_cancelled_exc_class()
+    if isinstance(why, BaseExceptionGroup):
+        return why.subgroup(cancelled) is not None
+    return isinstance(why, cancelled)

@@ -1,0 +1,137 @@
+"""Everything this library raises, one tree under one root.
+
+::
+
+    UpbitStreamsError
+     ├── UsageError                you did something that cannot work; the message says what to do instead
+     │    ├── InvalidCodeError         a market code that cannot exist
+     │    ├── InvalidConfigError       a setting outside its range
+     │    ├── NotRegisteredError       data was asked for that nobody registered
+     │    ├── ScopeError               something was used outside its ``async with``
+     │    └── DuplicateNameError       two managers or clients of one name
+     ├── ExchangeError             the exchange answered, and the answer was no
+     │    └── HandshakeRefusedError    an HTTP status instead of a WebSocket
+     ├── FeedError                 the world between here and the exchange broke, or is not there yet
+     │    ├── ConnectFailedError       nobody could be reached
+     │    ├── ConnectionLostError      an open connection ended
+     │    └── NotReadyError            data was asked for before the first of it came
+     └── FeedCrashedError          a bug in this library; its cause is chained
+
+The names of the standard library are not reused, so ``except TimeoutError`` never catches one of these by accident.
+"""
+
+__all__ = [
+    "ConnectFailedError",
+    "ConnectionLostError",
+    "DuplicateNameError",
+    "ExchangeError",
+    "FeedCrashedError",
+    "FeedError",
+    "HandshakeRefusedError",
+    "InvalidCodeError",
+    "InvalidConfigError",
+    "NotReadyError",
+    "NotRegisteredError",
+    "ScopeError",
+    "UpbitStreamsError",
+    "UsageError",
+]
+
+
+class UpbitStreamsError(Exception):
+    """The root of every error of this library."""
+
+
+class UsageError(UpbitStreamsError):
+    """The caller asked for something that cannot work."""
+
+
+class InvalidCodeError(UsageError):
+    """A market code that no exchange can have. ``code`` is what was given."""
+
+    def __init__(self, code: object) -> None:
+        super().__init__(
+            f"{code!r} is not a market code; a code is the quote currency, a dash and the base currency, like 'KRW-BTC'"
+        )
+        self.code = code
+
+
+class InvalidConfigError(UsageError):
+    """A setting that is outside its range, or two that contradict each other."""
+
+
+class NotRegisteredError(UsageError):
+    """Data was asked for that this client has no interest registered in."""
+
+    def __init__(self, type_name: str, code: str) -> None:
+        super().__init__(
+            f"this client has not registered {type_name} of {code}; "
+            f"call 'await client.register_interest(...)' with that type and code first"
+        )
+        self.type_name = type_name
+        self.code = code
+
+
+class ScopeError(UsageError):
+    """Something was used outside the ``async with`` block that keeps it alive."""
+
+
+class DuplicateNameError(UsageError):
+    """A manager or a client of this name is already open."""
+
+
+class ExchangeError(UpbitStreamsError):
+    """The exchange was reached and said no."""
+
+
+class HandshakeRefusedError(ExchangeError):
+    """The exchange answered the connection request with an HTTP status other than 101.
+
+    ``status`` is that status, ``body`` the first part of the answer's text.
+    """
+
+    def __init__(self, url: str, status: int, body: str) -> None:
+        told = f": {body}" if body else ""
+        super().__init__(f"{url} refused the connection with HTTP status {status}{told}")
+        self.url = url
+        self.status = status
+        self.body = body
+
+
+class FeedError(UpbitStreamsError):
+    """The feed is broken, or is not there yet."""
+
+
+class ConnectFailedError(FeedError):
+    """No connection could be made: an unknown host, a closed port, a failed TLS handshake, or silence."""
+
+    def __init__(self, url: str, why: str) -> None:
+        super().__init__(f"cannot connect to {url}: {why}")
+        self.url = url
+        self.why = why
+
+
+class ConnectionLostError(FeedError):
+    """An open connection ended. ``code`` is the WebSocket close code, 1006 if there was no close frame."""
+
+    def __init__(self, why: str, code: int = 1006) -> None:
+        super().__init__(f"connection lost: {why}")
+        self.why = why
+        self.code = code
+
+
+class NotReadyError(FeedError):
+    """Data is registered, but none has come yet. ``missing`` holds the (type, code) pairs without data."""
+
+    def __init__(self, missing: tuple[tuple[str, str], ...], state: str) -> None:
+        shown = ", ".join(f"{type_name} of {code}" for type_name, code in missing[:5])
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        super().__init__(
+            f"no data yet for {shown}{more} ({state}); 'await client.wait_ready()' waits for the first, "
+            f"and a market code the exchange does not list never gets any"
+        )
+        self.missing = missing
+
+
+class FeedCrashedError(UpbitStreamsError):
+    """Something inside this library failed that must not fail; please report it with its cause (``__cause__``)."""

@@ -1,0 +1,1 @@
+"""What things are: values without I/O, without a clock, without a scheduler."""

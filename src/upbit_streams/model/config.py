@@ -1,0 +1,66 @@
+"""Settings, checked when they are made."""
+
+from typing import Any
+
+import attrs
+
+from ..exceptions import InvalidConfigError
+from .kinds import Format
+
+__all__ = ["REGIONS", "Backoff", "Config"]
+
+REGIONS = {
+    "kr": "wss://api.upbit.com/websocket/v1",
+    "sg": "wss://sg-api.upbit.com/websocket/v1",
+    "id": "wss://id-api.upbit.com/websocket/v1",
+    "th": "wss://th-api.upbit.com/websocket/v1",
+}
+"""The exchange's public endpoints by region (protocol section 1). Markets and listings are a region's own."""
+
+
+def _positive(_: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    if not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise InvalidConfigError(f"{attribute.name} must be a number above 0, not {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class Backoff:
+    """How long to wait between attempts to connect, in seconds."""
+
+    initial: float = attrs.field(default=0.5, validator=_positive)
+    """The bound of the first wait; it doubles with each attempt. Waits are drawn evenly from nothing to the bound."""
+    maximum: float = attrs.field(default=30.0, validator=_positive)
+    """The bound never grows beyond this."""
+    stable_after: float = attrs.field(default=5.0, validator=_positive)
+    """A connection that brought data and lived this long is a success: the next wait is short again."""
+
+
+def _websocket_url(_: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    if not isinstance(value, str) or not value.startswith(("ws://", "wss://")):
+        raise InvalidConfigError(f"{attribute.name} must start with ws:// or wss://, not {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """The settings of a manager. Times are in seconds. The defaults suit the live exchange."""
+
+    url: str = attrs.field(default=REGIONS["kr"], validator=_websocket_url)
+    """The public endpoint; :data:`REGIONS` has the exchange's own."""
+    format: Format = attrs.field(default=Format.DEFAULT, validator=attrs.validators.instance_of(Format))
+    """How events travel. It makes no difference to what you get."""
+    connect_timeout: float = attrs.field(default=10.0, validator=_positive)
+    """From the look-up of the host's name to the end of the handshake."""
+    ping_interval: float = attrs.field(default=20.0, validator=_positive)
+    """The exchange drops a silent connection after about 60 s, whatever its page says (protocol section 5)."""
+    ping_timeout: float = attrs.field(default=10.0, validator=_positive)
+    """A connection whose pong takes longer is replaced."""
+    close_timeout: float = attrs.field(default=1.0, validator=_positive)
+    """How long a polite close may take before the socket is closed by force."""
+    gather: float = attrs.field(default=0.05, validator=_positive)
+    """Changes of what is wanted are collected for this long, then sent as one request."""
+    idle_timeout: float = attrs.field(default=60.0, validator=_positive)
+    """A connection from which nobody has wanted anything for this long is closed; the next want opens it again."""
+    max_message_size: int = attrs.field(default=1 << 20, validator=_positive)
+    """In bytes, after decompression. A larger message ends the connection; the largest known is under 10 KiB."""
+    backoff: Backoff = attrs.field(factory=Backoff)
+    """The waits between attempts to connect."""

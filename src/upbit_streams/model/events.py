@@ -1,0 +1,234 @@
+"""The events of the exchange, as immutable values.
+
+Field names are the exchange's own. Prices and volumes are ``float`` (Upbit's prices have at most 15 significant digits,
+which a float holds exactly), ids and timestamps ``int``. A field that the exchange may leave out is ``None`` then.
+
+The classes are invisible to the garbage collector (``gc=False``): they refer only to values that cannot refer back, so
+a long history of them costs no collection pauses.
+"""
+
+from typing import Any, ClassVar
+
+import msgspec
+
+from .epoch import NO_EPOCH, Epoch
+
+__all__ = [
+    "Candle10mEvent",
+    "Candle15mEvent",
+    "Candle1mEvent",
+    "Candle1sEvent",
+    "Candle240mEvent",
+    "Candle30mEvent",
+    "Candle3mEvent",
+    "Candle5mEvent",
+    "Candle60mEvent",
+    "CandleEvent",
+    "Event",
+    "OrderbookEvent",
+    "OrderbookUnit",
+    "TickerEvent",
+    "TradeEvent",
+]
+
+
+class _Value(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Equality by public class and content, whichever wire format a value was decoded from.
+
+    The decoder makes instances of subclasses that differ in the names on the wire only; those are an implementation
+    detail that neither ``==`` nor ``pickle`` shows.
+    """
+
+    _public: ClassVar[type]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__module__ == __name__:
+            cls._public = cls
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Value) or self._public is not other._public:
+            return NotImplemented
+        return msgspec.structs.astuple(self) == msgspec.structs.astuple(other)
+
+    def __hash__(self) -> int:
+        return hash(msgspec.structs.astuple(self))
+
+    def __reduce__(self) -> Any:
+        return _rebuild, (self._public, msgspec.structs.asdict(self))
+
+
+def _rebuild(public: type, fields: dict[str, Any]) -> Any:
+    return public(**fields)
+
+
+class Event(_Value, frozen=True, gc=False, kw_only=True):
+    """What all events of all types have in common."""
+
+    type: ClassVar[str]
+    """The exchange's name of the data type: ``ticker``, ``trade``, ``orderbook``, ``candle.1m``, ..."""
+
+    code: str
+    """The market: ``KRW-BTC``."""
+    timestamp: int
+    """The exchange's time of the event, in milliseconds since the Unix epoch."""
+    stream_type: str
+    """``SNAPSHOT`` for the first event of a market after a request, ``REALTIME`` for all later ones."""
+    epoch: Epoch = NO_EPOCH
+    """The life of the connection on whose socket this event arrived."""
+    received_at: float = 0.0
+    """When the read that brought this event returned, in seconds since the Unix epoch (UTC)."""
+
+    @property
+    def symbol(self) -> str:
+        """The same as ``code``."""
+        return self.code
+
+
+class TickerEvent(Event, frozen=True, gc=False, kw_only=True):
+    """The state of a market after its last trade (protocol section 4.1)."""
+
+    type: ClassVar[str] = "ticker"
+
+    opening_price: float
+    high_price: float
+    low_price: float
+    trade_price: float
+    prev_closing_price: float
+    acc_trade_price: float
+    change: str
+    change_price: float
+    signed_change_price: float
+    change_rate: float
+    signed_change_rate: float
+    ask_bid: str
+    trade_volume: float
+    acc_trade_volume: float
+    trade_date: str
+    trade_time: str
+    trade_timestamp: int
+    acc_ask_volume: float
+    acc_bid_volume: float
+    highest_52_week_price: float
+    highest_52_week_date: str
+    lowest_52_week_price: float
+    lowest_52_week_date: str
+    market_state: str
+    is_trading_suspended: bool | None = None
+    delisting_date: Any = None
+    market_warning: str | None = None
+    acc_trade_price_24h: float
+    acc_trade_volume_24h: float
+
+
+class TradeEvent(Event, frozen=True, gc=False, kw_only=True):
+    """One trade (protocol section 4.2).
+
+    ``sequential_id`` tells trades of a market apart; it is not ordered, so it neither sorts them nor shows gaps.
+    """
+
+    type: ClassVar[str] = "trade"
+
+    trade_price: float
+    trade_volume: float
+    ask_bid: str
+    """The side of the taker: ``BID`` bought, ``ASK`` sold."""
+    prev_closing_price: float
+    change: str
+    change_price: float
+    """The distance from the previous day's close, never negative; ``change`` has the direction."""
+    trade_date: str
+    trade_time: str
+    trade_timestamp: int
+    """When the orders met, in milliseconds; ``timestamp`` is when the message was made."""
+    sequential_id: int
+    best_ask_price: float | None = None
+    best_ask_size: float | None = None
+    best_bid_price: float | None = None
+    best_bid_size: float | None = None
+
+
+class OrderbookUnit(_Value, frozen=True, gc=False, kw_only=True):
+    """One ask and one bid of equal rank. The shorter side of a book is padded with zeros."""
+
+    ask_price: float
+    bid_price: float
+    ask_size: float
+    bid_size: float
+
+
+class OrderbookEvent(Event, frozen=True, gc=False, kw_only=True):
+    """A whole order book; the exchange sends no differences (protocol section 4.3)."""
+
+    type: ClassVar[str] = "orderbook"
+
+    total_ask_size: float
+    total_bid_size: float
+    orderbook_units: tuple[OrderbookUnit, ...]
+    """Best first, padding included, as sent."""
+    level: float | None = None
+    """The price grouping in the quote currency, 0 for none; not sent by every host."""
+
+    @property
+    def asks(self) -> list[tuple[float, float]]:
+        """(price, size) of the sell side, best first, without padding."""
+        return [(unit.ask_price, unit.ask_size) for unit in self.orderbook_units if unit.ask_price]
+
+    @property
+    def bids(self) -> list[tuple[float, float]]:
+        """(price, size) of the buy side, best first, without padding."""
+        return [(unit.bid_price, unit.bid_size) for unit in self.orderbook_units if unit.bid_price]
+
+
+class CandleEvent(Event, frozen=True, gc=False, kw_only=True):
+    """The candle of one interval as it stands; the same interval is sent again as it changes (protocol section 4.4).
+
+    There is a class for each unit, from :class:`Candle1sEvent` to :class:`Candle240mEvent`; they differ in ``type`` alone.
+    There is no "closed" flag: a candle is closed once a newer one has come. An interval without trades has no candle.
+    """
+
+    candle_date_time_utc: str
+    """The start of the interval, ``yyyy-MM-ddTHH:mm:ss``."""
+    candle_date_time_kst: str
+    opening_price: float
+    high_price: float
+    low_price: float
+    trade_price: float
+    candle_acc_trade_volume: float
+    candle_acc_trade_price: float
+
+
+class Candle1sEvent(CandleEvent, frozen=True, gc=False, kw_only=True):
+    type: ClassVar[str] = "candle.1s"
+
+
+class Candle1mEvent(CandleEvent, frozen=True, gc=False, kw_only=True):
+    type: ClassVar[str] = "candle.1m"
+
+
+class Candle3mEvent(CandleEvent, frozen=True, gc=False, kw_only=True):
+    type: ClassVar[str] = "candle.3m"
+
+
+class Candle5mEvent(CandleEvent, frozen=True, gc=False, kw_only=True):
+    type: ClassVar[str] = "candle.5m"
+
+
+class Candle10mEvent(CandleEvent, frozen=True, gc=False, kw_only=True):
+    type: ClassVar[str] = "candle.10m"
+
+
+class Candle15mEvent(CandleEvent, frozen=True, gc=False, kw_only=True):
+    type: ClassVar[str] = "candle.15m"
+
+
+class Candle30mEvent(CandleEvent, frozen=True, gc=False, kw_only=True):
+    type: ClassVar[str] = "candle.30m"
+
+
+class Candle60mEvent(CandleEvent, frozen=True, gc=False, kw_only=True):
+    type: ClassVar[str] = "candle.60m"
+
+
+class Candle240mEvent(CandleEvent, frozen=True, gc=False, kw_only=True):
+    type: ClassVar[str] = "candle.240m"

@@ -1,0 +1,99 @@
+"""The data types of the exchange, as typed keys, and the formats they travel in."""
+
+from enum import StrEnum
+from typing import Any, ClassVar, Generic, TypeVar
+
+from ..exceptions import UsageError
+from . import events
+
+__all__ = ["DataType", "Format"]
+
+E = TypeVar("E", bound=events.Event, covariant=True)
+
+
+class Format(StrEnum):
+    """How the exchange spells an event (protocol section 3). It changes the bytes on the wire, not what you get."""
+
+    DEFAULT = "DEFAULT"
+    """One JSON object with full field names."""
+    SIMPLE = "SIMPLE"
+    """One JSON object with abbreviated field names."""
+
+
+class DataType(Generic[E]):
+    """A data type one can ask for. It knows the class of its events, and so does the type checker::
+
+        client.stream(DataType.TRADE, ["KRW-BTC"])      # a stream of TradeEvent
+
+    The types are the constants of this class; there is one object a type, compared by identity. (It is not an ``Enum``
+    because enum members cannot carry a type parameter, and then every function that takes one needs an overload a type.)
+    """
+
+    __slots__ = ("event", "name")
+
+    TICKER: ClassVar["DataType[events.TickerEvent]"]
+    TRADE: ClassVar["DataType[events.TradeEvent]"]
+    ORDERBOOK: ClassVar["DataType[events.OrderbookEvent]"]
+    CANDLE_1S: ClassVar["DataType[events.CandleEvent]"]
+    CANDLE_1M: ClassVar["DataType[events.CandleEvent]"]
+    CANDLE_3M: ClassVar["DataType[events.CandleEvent]"]
+    CANDLE_5M: ClassVar["DataType[events.CandleEvent]"]
+    CANDLE_10M: ClassVar["DataType[events.CandleEvent]"]
+    CANDLE_15M: ClassVar["DataType[events.CandleEvent]"]
+    CANDLE_30M: ClassVar["DataType[events.CandleEvent]"]
+    CANDLE_60M: ClassVar["DataType[events.CandleEvent]"]
+    CANDLE_240M: ClassVar["DataType[events.CandleEvent]"]
+
+    def __init__(self, event: type[E]) -> None:
+        self.event = event
+        """The class of this type's events."""
+        self.name: str = event.type
+        """The exchange's name of the type: ``ticker``, ``candle.1m``, ..."""
+
+    def __repr__(self) -> str:
+        return f"<DataType {self.name}>"
+
+    def __reduce__(self) -> Any:
+        return DataType.from_name, (self.name,)
+
+    @staticmethod
+    def all() -> tuple["DataType[events.Event]", ...]:
+        """Every data type there is."""
+        return tuple(_BY_NAME.values())
+
+    @staticmethod
+    def from_name(name: str) -> "DataType[events.Event]":
+        """The type of the exchange's name. Raises :class:`UsageError` for a name that is none."""
+        try:
+            return _BY_NAME[name]
+        except KeyError:
+            raise UsageError(f"{name!r} is not a data type; the data types are {', '.join(_BY_NAME)}") from None
+
+    @staticmethod
+    def candle(unit: int | str) -> "DataType[events.CandleEvent]":
+        """The candle type of a unit: minutes as a number (1, 3, 5, 10, 15, 30, 60, 240), or ``"1s"``.
+
+        Raises :class:`UsageError` for any other unit.
+        """
+        found = _CANDLES.get(f"candle.{unit}m") or _CANDLES.get(f"candle.{unit}")
+        if found is None:
+            units = ", ".join(name.removeprefix("candle.") for name in _CANDLES)
+            raise UsageError(f"there are no candles of unit {unit!r}; the units are {units}")
+        return found
+
+
+DataType.TICKER = DataType(events.TickerEvent)
+DataType.TRADE = DataType(events.TradeEvent)
+DataType.ORDERBOOK = DataType(events.OrderbookEvent)
+DataType.CANDLE_1S = DataType(events.Candle1sEvent)
+DataType.CANDLE_1M = DataType(events.Candle1mEvent)
+DataType.CANDLE_3M = DataType(events.Candle3mEvent)
+DataType.CANDLE_5M = DataType(events.Candle5mEvent)
+DataType.CANDLE_10M = DataType(events.Candle10mEvent)
+DataType.CANDLE_15M = DataType(events.Candle15mEvent)
+DataType.CANDLE_30M = DataType(events.Candle30mEvent)
+DataType.CANDLE_60M = DataType(events.Candle60mEvent)
+DataType.CANDLE_240M = DataType(events.Candle240mEvent)
+
+_BY_NAME = {kind.name: kind for kind in vars(DataType).values() if isinstance(kind, DataType)}
+_CANDLES = {name: kind for name, kind in _BY_NAME.items() if issubclass(kind.event, events.CandleEvent)}

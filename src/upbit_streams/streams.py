@@ -1,0 +1,123 @@
+"""What a consumer iterates."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Generic, Self, TypeVar, cast
+
+import anyio
+from anyio import AsyncContextManagerMixin
+
+from .engine.backpressure import Channel, DropOldest
+from .engine.hub import Hub
+from .exceptions import ScopeError
+from .model.events import Event
+from .model.metrics import StreamStatistics
+from .model.subscriptions import Want
+
+__all__ = ["Batches", "EventStream"]
+
+E_co = TypeVar("E_co", bound=Event, covariant=True)
+
+
+class EventStream(AsyncContextManagerMixin, Generic[E_co]):
+    """One consumer's events, in the order in which the exchange sent them.
+
+    Enter it with ``async with``: from then on its events are asked for and kept, at most as many as its back-pressure policy
+    allows; leaving the block gives them back. Within the block, iterate it::
+
+        async with client.stream(DataType.TRADE, ["KRW-BTC"]) as trades:
+            async for trade in trades:
+                ...
+
+    Across a reconnect the stream goes on; ``event.epoch`` tells which life of the connection an event comes from.
+    """
+
+    def __init__(self, hub: Hub, wants: frozenset[Want], policy: DropOldest) -> None:
+        self._hub = hub
+        self._wants = wants
+        self._policy = policy
+        self._channel: Channel | None = None
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self, None]:
+        channel = Channel(self._policy)
+        self._hub.register(self._wants)
+        self._hub.attach(self._wants, channel)
+        self._channel = channel
+        try:
+            yield self
+        finally:
+            self._hub.detach(self._wants, channel)
+            self._hub.unregister(self._wants)
+            channel.close()
+
+    async def receive(self) -> E_co:
+        """Wait for the next event.
+
+        Cancelling it loses nothing: the event stays for the next call. Raises :class:`ScopeError` outside the stream's block.
+        """
+        try:
+            return cast(E_co, await self._open().receive())
+        except (anyio.ClosedResourceError, anyio.EndOfStream):
+            raise _closed() from None
+
+    def receive_nowait(self) -> E_co:
+        """The next event if one waits. Raises ``anyio.WouldBlock`` if none does, :class:`ScopeError` as ``receive``."""
+        try:
+            return cast(E_co, self._open().receive_nowait())
+        except (anyio.ClosedResourceError, anyio.EndOfStream):
+            raise _closed() from None
+
+    def batches(self) -> "Batches[E_co]":
+        """Iterate over all that has piled up at once, a list of at least one event each time.
+
+        One wake-up for many events: at high rates that costs a small part of taking them one by one.
+        """
+        return Batches(self)
+
+    async def receive_batch(self) -> list[E_co]:
+        """Wait until at least one event is there, and take all that are. Cancelling it loses nothing."""
+        try:
+            return await self._open().receive_batch()
+        except (anyio.ClosedResourceError, anyio.EndOfStream):
+            raise _closed() from None
+
+    def statistics(self) -> StreamStatistics:
+        """What became of this stream's events so far. Also after its block was left."""
+        if self._channel is None:
+            raise _not_entered()
+        return self._channel.statistics()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> E_co:
+        return await self.receive()
+
+    def _open(self) -> Channel:
+        if self._channel is None:
+            raise _not_entered()
+        return self._channel
+
+
+class Batches(Generic[E_co]):
+    """The iterator behind :meth:`EventStream.batches`."""
+
+    def __init__(self, stream: EventStream[E_co]) -> None:
+        self._stream = stream
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> list[E_co]:
+        return await self._stream.receive_batch()
+
+
+def _not_entered() -> ScopeError:
+    return ScopeError(
+        "this stream has not been entered; write 'async with client.stream(...) as stream:' and use it inside the block"
+    )
+
+
+def _closed() -> ScopeError:
+    return ScopeError("the block of this stream has been left, and its events with it; receive inside the block")

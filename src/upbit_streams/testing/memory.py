@@ -1,0 +1,71 @@
+"""The simulated exchange without sockets, for virtual time."""
+
+from collections.abc import Callable, Sequence
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from ..exceptions import ConnectionLostError, HandshakeRefusedError
+from ..model.config import Config
+from ..transport.interface import Connector
+from .exchange import Refusal, Session, SimulatedExchange
+
+__all__ = ["memory_connector"]
+
+
+def memory_connector(exchange: SimulatedExchange, wall: Callable[[], float]) -> Connector:
+    """A connector to a simulated exchange in the same event loop. ``wall`` tells seconds since the Unix epoch, and must
+    move with the event loop's clock."""
+
+    async def connect(url: str, config: Config) -> _MemoryTransport:
+        await checkpoint()
+        try:
+            return _MemoryTransport(exchange.connect(wall()), wall)
+        except Refusal as refusal:
+            raise HandshakeRefusedError(url, refusal.status, refusal.body) from None
+
+    return connect
+
+
+class _MemoryTransport:
+    """A :class:`~upbit_streams.transport.interface.Transport` that talks to a session directly."""
+
+    def __init__(self, session: Session, wall: Callable[[], float]) -> None:
+        self._session = session
+        self._wall = wall
+        self._woken = anyio.Event()
+        session.wake = self._wake
+
+    async def receive(self) -> Sequence[bytes]:
+        while True:
+            await checkpoint()
+            woken, now = self._woken, self._wall()
+            if frames := self._session.take(now):
+                return frames
+            self._check_ended(now)
+            with anyio.move_on_after(max(self._session.next_time() - now, 0.0)):
+                await woken.wait()
+
+    async def send(self, message: str) -> None:
+        await checkpoint()
+        self._check_ended(self._wall())
+        self._session.receive(self._wall(), message)
+
+    async def ping(self) -> None:
+        await checkpoint()
+        self._check_ended(self._wall())
+        self._session.touch(self._wall())
+
+    async def aclose(self) -> None:
+        self._session.close()
+        await checkpoint()
+
+    def _check_ended(self, now: float) -> None:
+        if closing := self._session.ended(now):
+            if closing.code is None:
+                raise ConnectionLostError("the socket ended without a close frame")
+            raise ConnectionLostError(f"the exchange closed it with code {closing.code}", closing.code)
+
+    def _wake(self) -> None:
+        self._woken.set()
+        self._woken = anyio.Event()

@@ -1,0 +1,215 @@
+"""Where the simulated exchange gets its market from: a simulation, or a recording."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+from weakref import WeakSet
+
+import attrs
+import msgspec
+
+from ..exceptions import UsageError
+from ..model.epoch import NO_EPOCH
+from ..model.events import Event
+from ..model.kinds import Format
+from ..wire.decode import Decoder
+from .market import MarketSimulation
+
+__all__ = ["Feed", "MarketSource", "Recorded", "RecordingError", "Replay", "Source", "read_recording"]
+
+# What a session may be behind before it counts as dead, and how much of a recording it is handed at once.
+_BACKLOG = 50_000
+_PORTION = 256
+
+
+class RecordingError(UsageError):
+    """A file that is not a recording, or a broken one. The message has the line."""
+
+
+class Feed(Protocol):
+    """What one session hears. Times are seconds since the Unix epoch."""
+
+    overflowed: bool
+    """The session has fallen so far behind that events were lost."""
+
+    def start(self, now: float, keys: frozenset[tuple[str, str]]) -> None:
+        """From now on, hear these (type, market) pairs and no others."""
+
+    def snapshot(self, now: float, type_name: str, code: str) -> Event | None:
+        """The present state of a market; None if there is no such market, or nothing to show."""
+
+    def take(self, now: float) -> Sequence[Event]:
+        """What has happened since the last time, a portion of it if it is much."""
+
+    def next_time(self) -> float:
+        """When there may be something to take."""
+
+
+class Source(Protocol):
+    """One market, heard by many sessions."""
+
+    codes: Sequence[str]
+
+    def open(self) -> Feed: ...
+
+
+class MarketSource:
+    """The simulated market: one for all sessions, moving whether or not anybody listens."""
+
+    def __init__(self, simulation: MarketSimulation) -> None:
+        self.codes = simulation.codes
+        self._simulation = simulation
+        # A feed goes when its session does; there is nothing to close that could be forgotten.
+        self._feeds: WeakSet[_MarketFeed] = WeakSet()
+
+    def open(self) -> Feed:
+        feed = _MarketFeed(self)
+        self._feeds.add(feed)
+        return feed
+
+    def advance(self, now: float) -> None:
+        """Let the market move up to now, and hand what happened to every feed that wants it."""
+        for event in self._simulation.advance(int(now * 1000)):
+            key = (event.type, event.code)
+            for feed in self._feeds:
+                if key in feed.keys:
+                    feed.put(event)
+
+    def snapshot(self, type_name: str, code: str) -> Event | None:
+        return self._simulation.snapshot(type_name, code)
+
+    def next_time(self) -> float:
+        return self._simulation.next_ms() / 1000
+
+
+class _MarketFeed:
+    def __init__(self, source: MarketSource) -> None:
+        self.keys: frozenset[tuple[str, str]] = frozenset()
+        self.overflowed = False
+        self._source = source
+        self._waiting: deque[Event] = deque()
+
+    def put(self, event: Event) -> None:
+        if len(self._waiting) < _BACKLOG:
+            self._waiting.append(event)
+        else:
+            self.overflowed = True
+
+    def start(self, now: float, keys: frozenset[tuple[str, str]]) -> None:
+        self._source.advance(now)
+        self._waiting.clear()
+        self.keys = keys
+
+    def snapshot(self, now: float, type_name: str, code: str) -> Event | None:
+        return self._source.snapshot(type_name, code)
+
+    def take(self, now: float) -> Sequence[Event]:
+        self._source.advance(now)
+        taken = list(self._waiting)
+        self._waiting.clear()
+        return taken
+
+    def next_time(self) -> float:
+        return self._source.next_time()
+
+
+@attrs.frozen
+class Recorded:
+    """One event of a recording."""
+
+    received_at: float
+    """Seconds since the Unix epoch."""
+    event: Event
+
+
+class Replay:
+    """A recording as a market. Every session hears it from its beginning, once it has asked for something."""
+
+    def __init__(self, recording: Sequence[Recorded], speed: float = 1.0) -> None:
+        """``speed`` is how much faster than recorded; infinity is as fast as the session takes it."""
+        self.codes: Sequence[str] = sorted({recorded.event.code for recorded in recording})
+        self.recording = recording
+        self.speed = speed
+
+    def open(self) -> Feed:
+        return _ReplayFeed(self)
+
+
+class _ReplayFeed:
+    def __init__(self, replay: Replay) -> None:
+        self.overflowed = False
+        self._replay = replay
+        self._keys: frozenset[tuple[str, str]] = frozenset()
+        self._position = 0
+        self._started: float | None = None
+
+    def start(self, now: float, keys: frozenset[tuple[str, str]]) -> None:
+        self._keys = keys
+        if self._started is None:
+            self._started = now
+
+    def snapshot(self, now: float, type_name: str, code: str) -> Event | None:
+        return None  # the recording has its own, where it has any
+
+    def take(self, now: float) -> Sequence[Event]:
+        if self._started is None:
+            return ()
+        taken: list[Event] = []
+        recording = self._replay.recording
+        while self._position < len(recording) and len(taken) < _PORTION and self.next_time() <= now:
+            event = recording[self._position].event
+            self._position += 1
+            if (event.type, event.code) in self._keys:
+                taken.append(event)
+        return taken
+
+    def next_time(self) -> float:
+        recording = self._replay.recording
+        if self._started is None or self._position == len(recording):
+            return float("inf")
+        since_start = recording[self._position].received_at - recording[0].received_at
+        return self._started + since_start / self._replay.speed
+
+
+def read_recording(path: str | Path) -> list[Recorded]:
+    """Read a recording: one JSON object a line, with ``recv`` (seconds since the Unix epoch) and ``frame`` (the text of the
+    payload, in DEFAULT or SIMPLE format).
+
+    Raises :class:`RecordingError` for a file that cannot be read or is no recording.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            recording = list(_recorded(file, path))
+    except (OSError, UnicodeDecodeError) as why:
+        told = why.strerror if isinstance(why, OSError) else "it is not text"
+        raise RecordingError(f"cannot read the recording {path}: {told}") from None
+    if not recording:
+        raise RecordingError(f"{path} is not a recording: it is empty")
+    return recording
+
+
+def _recorded(lines: Any, path: str | Path) -> Iterator[Recorded]:
+    decoders = [Decoder(format) for format in Format]
+    previous = float("-inf")
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            entry = msgspec.json.decode(line, type=_Line)
+        except msgspec.MsgspecError as why:
+            raise RecordingError(
+                f"{path} is not a recording: line {number} is not an object with 'recv' and 'frame' ({why})"
+            ) from None
+        events = [event for decoder in decoders for event in decoder.decode([entry.frame], NO_EPOCH, 0.0)[0]]
+        if not events:
+            raise RecordingError(f"{path} is not a recording: the frame in line {number} is not an event of Upbit")
+        if entry.recv < previous:
+            raise RecordingError(f"{path} is broken: line {number} was received before the line above it")
+        previous = entry.recv
+        yield Recorded(entry.recv, events[0])
+
+
+class _Line(msgspec.Struct):
+    recv: float
+    frame: str

@@ -1,0 +1,1 @@
+"""One seam between the engine and the world, and the worlds behind it."""
