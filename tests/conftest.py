@@ -1,12 +1,36 @@
-"""Both backends in every asynchronous test, in virtual time. Tests over real sockets bring their own clock."""
+"""Both backends in every test that waits, in virtual time. Tests over real sockets bring their own clock."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import hypothesis
 import pytest
 
-from upbit_streams.testing import virtual_backend
+from upbit_streams.testing import run, virtual_backend
+
+# An example here is a whole run of the library with its own event loop, so what counts is not how long one takes.
+# The fixtures below hold no state that examples could share.
+hypothesis.settings.register_profile(
+    "default",
+    deadline=None,
+    max_examples=30,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.register_profile("quick", hypothesis.settings.get_profile("default"), max_examples=10, phases=[hypothesis.Phase.generate])
+hypothesis.settings.register_profile("long", hypothesis.settings.get_profile("default"), max_examples=1000)
+hypothesis.settings.load_profile("default")
 
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    """The backend of an asynchronous test."""
     return virtual_backend(request.param)
+
+
+@pytest.fixture
+def virtual_run(anyio_backend: Any) -> Callable[..., Any]:
+    """Runs an asynchronous function in an event loop and a virtual time of its own: once for each Hypothesis
+    example."""
+    return partial(run, backend=anyio_backend[0])

@@ -31,9 +31,9 @@ class Client:
     async def register_interest(self, types: DataType[E] | Iterable[DataType[E]], codes: str | Iterable[str]) -> None:
         """Ask for the latest data of every type for every market, to be read with the ``get_*`` methods.
 
-        It returns without waiting for data; :meth:`wait_ready` waits. Registering again what is registered changes nothing.
-        Leaving the client's scope gives everything back. Raises :class:`InvalidCodeError` for a malformed code,
-        :class:`UsageError` for an empty request. A cancelled call has registered nothing or all.
+        It returns without waiting for data; :meth:`wait_ready` waits. Registering again what is registered changes
+        nothing. Leaving the client's scope gives everything back. Raises :class:`InvalidCodeError` for a malformed
+        code, :class:`UsageError` for an empty request. A cancelled call has registered nothing or all.
         """
         self._check_open()
         new = wants_of(types, codes) - self._interests
@@ -41,11 +41,11 @@ class Client:
         self._interests |= new
         await checkpoint()
 
-    async def wait_ready(self, timeout: float = 10.0) -> None:
+    async def wait_ready(self, timeout: float = 10.0) -> None:  # noqa: ASYNC109 -- its error says what is missing
         """Wait until every interest of this client has had its first data.
 
-        Raises :class:`NotReadyError` after ``timeout`` seconds; it names what is missing and tells how the connection stands.
-        Cancelling it has no effect on anything.
+        Raises :class:`NotReadyError` after ``timeout`` seconds; it names what is missing and tells how the connection
+        stands. Cancelling it has no effect on anything.
         """
         self._check_open()
         with anyio.move_on_after(timeout):
@@ -62,7 +62,8 @@ class Client:
     def get_ticker(self, code: str) -> TickerEvent:
         """The latest ticker of a market, from memory.
 
-        Raises :class:`NotRegisteredError` if this client has no interest in it, :class:`NotReadyError` if none has come yet.
+        Raises :class:`NotRegisteredError` if this client has no interest in it, :class:`NotReadyError` if none has come
+        yet.
         """
         return self._latest(DataType.TICKER, code)
 
@@ -90,8 +91,8 @@ class Client:
     ) -> EventStream[E]:
         """A stream of every type for every market, to be entered with ``async with``.
 
-        Its events are asked for by entering it; no interest has to be registered for it. ``backpressure`` says what happens
-        when the consumer is slow; the default is ``DropOldest(1024)``. Raises as :meth:`register_interest`.
+        Its events are asked for by entering it; no interest has to be registered for it. ``backpressure`` says what
+        happens when the consumer is slow; the default is ``DropOldest(1024)``. Raises as :meth:`register_interest`.
         """
         self._check_open()
         return EventStream(self._hub, wants_of(types, codes), backpressure or DropOldest())
@@ -104,7 +105,7 @@ class Client:
         event = self._hub.latest(kind.name, code)
         if event is None:
             raise self._not_ready((kind.name, code))
-        return cast(E, event)
+        return cast("E", event)
 
     def _not_ready(self, *missing: tuple[str, str]) -> NotReadyError:
         status = self._connection.status()

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from anyio.lowlevel import RunVar, checkpoint
@@ -65,14 +65,15 @@ async def open_manager(
     *,
     name: str = "main",
     connector: Connector = connect,
-    wall: Callable[[], float] = time.time,
+    wall: Callable[[], float] = time.time,  # noqa: TID251 -- the one place where it enters
     draw: Callable[[], float] = random.random,
-) -> AsyncIterator[Manager]:
+) -> AsyncGenerator[Manager, None]:
     """Open the scope that all else lives in.
 
-    It connects when the first interest or stream asks for something. Leaving the block, however it is left, ends every task
-    and closes every socket; that takes at most ``config.close_timeout``. An exception of the block leaves as it was raised,
-    not wrapped in a group. A bug inside the library cancels the block and leaves as :class:`FeedCrashedError`.
+    It connects when the first interest or stream asks for something. Leaving the block, however it is left, ends every
+    task and closes every socket; that takes at most ``config.close_timeout``. An exception of the block leaves as it
+    was raised, not wrapped in a group. A bug inside the library cancels the block and leaves as
+    :class:`FeedCrashedError`.
 
     ``connector`` opens connections; tests and proxies bring their own. ``wall`` tells seconds since the Unix epoch, and
     ``draw`` a random number from 0 to 1 for the spread of reconnects; tests make both predictable.

@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from typing import Generic, Self, TypeVar, cast
 
 import anyio
-from anyio import AsyncContextManagerMixin
 
 from .engine.backpressure import Channel, DropOldest
 from .engine.hub import Hub
@@ -19,11 +18,11 @@ __all__ = ["Batches", "EventStream"]
 E_co = TypeVar("E_co", bound=Event, covariant=True)
 
 
-class EventStream(AsyncContextManagerMixin, Generic[E_co]):
+class EventStream(anyio.AsyncContextManagerMixin, Generic[E_co]):
     """One consumer's events, in the order in which the exchange sent them.
 
-    Enter it with ``async with``: from then on its events are asked for and kept, at most as many as its back-pressure policy
-    allows; leaving the block gives them back. Within the block, iterate it::
+    Enter it with ``async with``: from then on its events are asked for and kept, at most as many as its back-pressure
+    policy allows; leaving the block gives them back. Within the block, iterate it::
 
         async with client.stream(DataType.TRADE, ["KRW-BTC"]) as trades:
             async for trade in trades:
@@ -54,17 +53,18 @@ class EventStream(AsyncContextManagerMixin, Generic[E_co]):
     async def receive(self) -> E_co:
         """Wait for the next event.
 
-        Cancelling it loses nothing: the event stays for the next call. Raises :class:`ScopeError` outside the stream's block.
+        Cancelling it loses nothing: the event stays for the next call. Raises :class:`ScopeError` outside the stream's
+        block.
         """
         try:
-            return cast(E_co, await self._open().receive())
+            return cast("E_co", await self._open().receive())
         except (anyio.ClosedResourceError, anyio.EndOfStream):
             raise _closed() from None
 
     def receive_nowait(self) -> E_co:
         """The next event if one waits. Raises ``anyio.WouldBlock`` if none does, :class:`ScopeError` as ``receive``."""
         try:
-            return cast(E_co, self._open().receive_nowait())
+            return cast("E_co", self._open().receive_nowait())
         except (anyio.ClosedResourceError, anyio.EndOfStream):
             raise _closed() from None
 

@@ -1,6 +1,6 @@
 """Virtual time: what the clock does, and above all when it stands still."""
 
-import asyncio
+import asyncio  # noqa: TID251 - one of the clocks is a loop of asyncio
 import math
 import os
 import signal
@@ -38,9 +38,9 @@ def test_a_day_of_seconds_takes_moments(backend: str) -> None:
             await anyio.sleep(1)
         return anyio.current_time()
 
-    started = time.monotonic()
+    started = time.perf_counter()
     assert run(main, backend=backend) == DAY
-    assert time.monotonic() - started < 60
+    assert time.perf_counter() - started < 60
 
 
 @both
@@ -164,16 +164,17 @@ def test_a_deadline_ends_sleep_forever(backend: str) -> None:
 def test_nested_scopes_end_from_the_inside_out(backend: str) -> None:
     async def main() -> list[float]:
         ends = []
-        with anyio.move_on_after(4) as outer:
-            with anyio.move_on_after(8) as never:
-                with anyio.move_on_after(1) as inner:
+        outer, never, inner = scopes = anyio.move_on_after(4), anyio.move_on_after(8), anyio.move_on_after(1)
+        with outer:
+            with never:
+                with inner:
                     await anyio.sleep_forever()
                 ends.append(anyio.current_time())
                 await anyio.sleep(2)
                 ends.append(anyio.current_time())
                 await anyio.sleep_forever()
         ends.append(anyio.current_time())
-        assert [scope.cancelled_caught for scope in (outer, never, inner)] == [True, False, True]
+        assert [scope.cancelled_caught for scope in scopes] == [True, False, True]
         return ends
 
     assert run(main, backend=backend) == [1, 3, 4]
@@ -247,21 +248,20 @@ def test_settling_lets_all_others_go_on_without_moving_the_clock(
 def test_settling_sees_a_task_group_end(backend: str) -> None:
     """On asyncio the host of a task group is woken by a callback, and is blocked by all appearances until then."""
 
+    async def child(steps: int) -> None:
+        for _ in range(steps):
+            await anyio.lowlevel.checkpoint()
+
+    async def host(steps: int, ended: list[bool]) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(child, steps)
+        ended.append(True)
+
     async def main() -> None:
         for steps in range(20):
             ended: list[bool] = []
-
-            async def child(steps: int = steps) -> None:
-                for _ in range(steps):
-                    await anyio.lowlevel.checkpoint()
-
-            async def host(child: Callable[[], Awaitable[None]] = child, ended: list[bool] = ended) -> None:
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(child)
-                ended.append(True)
-
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(host)
+                tasks.start_soon(host, steps, ended)
                 await settle()
                 assert ended == [True]
 
@@ -371,10 +371,10 @@ def test_deadlock(backend: str) -> None:
             tasks.start_soon(stuck)
             tasks.start_soon(anyio.sleep_forever)
 
-    started = time.monotonic()
+    started = time.perf_counter()
     with pytest.raises(DeadlockError, match=r"anyio\.sleep_forever") as raised:
         run(main, backend=backend)
-    assert 0.9 < time.monotonic() - started < 10
+    assert 0.9 < time.perf_counter() - started < 10
     assert len(raised.value.tasks) == 3
     assert any(name.endswith("stuck") for name in raised.value.tasks)
     assert "no timer is set" in str(raised.value)
@@ -497,7 +497,7 @@ def test_a_backend_for_anyios_pytest_plugin(tmp_path: Path) -> None:
     """The plugin drives a run piecemeal, test by test and fixture by fixture, and trio as a guest."""
     plugged = tmp_path / "test_plugged.py"
     plugged.write_text(PLUGGED)
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603
         [sys.executable, "-m", "pytest", "-p", "anyio", "-p", "no:cacheprovider", "-c", os.devnull, plugged],
         env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": "", "COLUMNS": "200"},
         capture_output=True,

@@ -21,8 +21,8 @@ def _at_least_one(_: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None
 class DropOldest:
     """When ``capacity`` events wait, the oldest goes and the new one comes in.
 
-    A consumer that keeps up never loses anything, provided that the capacity is at least the largest burst: one read of the
-    socket can bring hundreds of events before the consumer had a chance to run.
+    A consumer that keeps up never loses anything, provided that the capacity is at least the largest burst: one read of
+    the socket can bring hundreds of events before the consumer had a chance to run.
     """
 
     capacity: int = attrs.field(default=1024, validator=_at_least_one)

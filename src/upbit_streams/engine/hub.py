@@ -1,4 +1,5 @@
-"""From the connection's reader to everyone who wants an event: the latest of each market, and each consumer's channel."""
+"""From the connection's reader to everyone who wants an event: the latest of each market, and each consumer's
+channel."""
 
 from collections import deque
 from collections.abc import Iterable, Sequence

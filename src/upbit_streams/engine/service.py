@@ -1,13 +1,12 @@
 """Background tasks without exception groups.
 
-A task group wraps what leaves it in an exception group, also for somebody who did not know that there was one. Here a group
-cannot arise, so nothing has to be unwrapped by guessing: of several background tasks the first failure is kept and the rest
-are cancelled, and what a user's own code raises leaves as it was raised.
+A task group wraps what leaves it in an exception group, also for somebody who did not know that there was one. Here a
+group cannot arise, so nothing has to be unwrapped by guessing: of several background tasks the first failure is kept
+and the rest are cancelled, and what a user's own code raises leaves as it was raised.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import anyio
 
@@ -27,7 +26,7 @@ async def first_of(**tasks: Callable[[], Awaitable[object]]) -> None:
     async def run(task: Callable[[], Awaitable[object]]) -> None:
         try:
             await task()
-        except Exception as failure:
+        except Exception as failure:  # noqa: BLE001 -- raised again below, outside the group
             failures.append(failure)
         group.cancel_scope.cancel()
 
@@ -42,12 +41,12 @@ async def first_of(**tasks: Callable[[], Awaitable[object]]) -> None:
 
 
 @asynccontextmanager
-async def open_service(run: Callable[[], Awaitable[object]], name: str) -> AsyncIterator[None]:
+async def open_service(run: Callable[[], Awaitable[object]], name: str) -> AsyncGenerator[None, None]:
     """Run a background task as long as the block.
 
-    When all is cancelled the block goes first, and the service lives until the block has left, so that its ``finally`` can
-    still use what the service keeps alive. What the block raises leaves as it is. If the service fails, the block is
-    cancelled and :class:`FeedCrashedError` raised with the failure as its cause.
+    When all is cancelled the block goes first, and the service lives until the block has left, so that its ``finally``
+    can still use what the service keeps alive. What the block raises leaves as it is. If the service fails, the block
+    is cancelled and :class:`FeedCrashedError` raised with the failure as its cause.
     """
     service, body = anyio.CancelScope(shield=True), anyio.CancelScope()
     failure: Exception | None = None
@@ -58,7 +57,7 @@ async def open_service(run: Callable[[], Awaitable[object]], name: str) -> Async
         with service:
             try:
                 await run()
-            except Exception as why:
+            except Exception as why:  # noqa: BLE001 -- raised again below, outside the group
                 failure = why
                 body.cancel()
 
@@ -67,9 +66,11 @@ async def open_service(run: Callable[[], Awaitable[object]], name: str) -> Async
         try:
             with body:
                 yield
+        except anyio.get_cancelled_exc_class():
+            raise  # it has to pass through the group to reach the scope that it belongs to
         except BaseException as why:
-            if _is_cancellation(why):
-                raise  # it has to pass through the group to reach the scope that it belongs to
+            if _has_cancellation(why):
+                raise
             raised = why  # everything else would be wrapped on its way, so it goes round
         finally:
             service.cancel()
@@ -81,8 +82,6 @@ async def open_service(run: Callable[[], Awaitable[object]], name: str) -> Async
         ) from failure
 
 
-def _is_cancellation(why: BaseException) -> bool:
-    cancelled: Any = anyio.get_cancelled_exc_class()
-    if isinstance(why, BaseExceptionGroup):
-        return why.subgroup(cancelled) is not None
-    return isinstance(why, cancelled)
+def _has_cancellation(why: BaseException) -> bool:
+    """Whether a group holds a cancellation beside other errors."""
+    return isinstance(why, BaseExceptionGroup) and why.subgroup(anyio.get_cancelled_exc_class()) is not None

@@ -14,15 +14,15 @@ import msgspec
 from .epoch import NO_EPOCH, Epoch
 
 __all__ = [
-    "Candle10mEvent",
-    "Candle15mEvent",
     "Candle1mEvent",
     "Candle1sEvent",
-    "Candle240mEvent",
-    "Candle30mEvent",
     "Candle3mEvent",
     "Candle5mEvent",
+    "Candle10mEvent",
+    "Candle15mEvent",
+    "Candle30mEvent",
     "Candle60mEvent",
+    "Candle240mEvent",
     "CandleEvent",
     "Event",
     "OrderbookEvent",
@@ -183,8 +183,9 @@ class OrderbookEvent(Event, frozen=True, gc=False, kw_only=True):
 class CandleEvent(Event, frozen=True, gc=False, kw_only=True):
     """The candle of one interval as it stands; the same interval is sent again as it changes (protocol section 4.4).
 
-    There is a class for each unit, from :class:`Candle1sEvent` to :class:`Candle240mEvent`; they differ in ``type`` alone.
-    There is no "closed" flag: a candle is closed once a newer one has come. An interval without trades has no candle.
+    There is a class for each unit, from :class:`Candle1sEvent` to :class:`Candle240mEvent`; they differ in ``type``
+    alone. There is no "closed" flag: a candle is closed once a newer one has come. An interval without trades has no
+    candle.
     """
 
     candle_date_time_utc: str

@@ -26,7 +26,8 @@ class DataType(Generic[E]):
         client.stream(DataType.TRADE, ["KRW-BTC"])      # a stream of TradeEvent
 
     The types are the constants of this class; there is one object a type, compared by identity. (It is not an ``Enum``
-    because enum members cannot carry a type parameter, and then every function that takes one needs an overload a type.)
+    because enum members cannot carry a type parameter, and then every function that takes one needs an overload a
+    type.)
     """
 
     __slots__ = ("event", "name")

@@ -26,8 +26,8 @@ class Want:
 def normalise_code(code: str) -> str:
     """``krw-btc`` as the exchange spells it: ``KRW-BTC``.
 
-    The exchange answers an unknown or lower-case code with silence (protocol section 2.1), so a code that cannot be one is
-    refused here: raises :class:`InvalidCodeError`, which names it.
+    The exchange answers an unknown or lower-case code with silence (protocol section 2.1), so a code that cannot be one
+    is refused here: raises :class:`InvalidCodeError`, which names it.
     """
     normal = code.strip().upper() if isinstance(code, str) else ""
     if not _CODE.fullmatch(normal):

@@ -10,8 +10,8 @@ __all__ = ["delay", "next_attempt"]
 
 
 def delay(attempt: int, backoff: Backoff, fraction: float) -> float:
-    """Seconds to wait before attempt number ``attempt`` (0 is the first after a success); ``fraction`` is the draw, from
-    0 to 1."""
+    """Seconds to wait before attempt number ``attempt`` (0 is the first after a success); ``fraction`` is the draw,
+    from 0 to 1."""
     # The exponent is capped because 2.0 ** 1100 overflows, and a feed may be down for a month.
     return fraction * min(backoff.maximum, backoff.initial * 2.0 ** min(attempt, 32))
 
@@ -19,7 +19,7 @@ def delay(attempt: int, backoff: Backoff, fraction: float) -> float:
 def next_attempt(attempt: int, backoff: Backoff, lived: float, brought_data: bool) -> int:
     """The number of the attempt after an epoch that lived so many seconds.
 
-    Being accepted proves nothing: a server that accepts and closes would be stormed if it did. Only an epoch that brought
-    data *and* lived for a while starts the count again.
+    Being accepted proves nothing: a server that accepts and closes would be stormed if it did. Only an epoch that
+    brought data *and* lived for a while starts the count again.
     """
     return 0 if brought_data and lived >= backoff.stable_after else attempt + 1

@@ -20,8 +20,8 @@ class Limit:
     seconds: float
 
 
-# The exchange sees things later than we send them, each by another delay, so two that we send a window apart may arrive a
-# little closer. The margin on each window is that little.
+# The exchange sees things later than we send them, each by another delay, so two that we send a window apart may arrive
+# a little closer. The margin on each window is that little.
 CONNECTS = (Limit(5, 1.0 + 0.1),)
 """Connects, over all connections from one address: 5 a second."""
 MESSAGES = (Limit(5, 1.0 + 0.1), Limit(100, 60.0 + 0.5))

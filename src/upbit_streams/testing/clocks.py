@@ -17,7 +17,7 @@ only while no timer is set; if one is, it comes first, however short the answer 
 from them in virtual time. A task that never blocks stops the clock altogether.
 """
 
-import asyncio
+import asyncio  # noqa: TID251 - what is made here is a part of asyncio
 import contextvars
 import math
 import selectors
@@ -174,7 +174,8 @@ class _TrioDeadlocks:
         # only waits for its children, at the next look into the first of them.
         for task in blocked:
             if task._abort_func is not None:
-                return task._attempt_abort(throw)
+                task._attempt_abort(throw)
+                break
 
 
 def _tasks(nursery: "trio.Nursery") -> Iterator["trio.lowlevel.Task"]:
@@ -225,8 +226,8 @@ async def settle() -> None:
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
-        pass
+        loop = None
+    if isinstance(loop, VirtualTimeLoop):
+        await loop._settle()
     else:
-        if isinstance(loop, VirtualTimeLoop):
-            return await loop._settle()
-    await anyio.wait_all_tasks_blocked()
+        await anyio.wait_all_tasks_blocked()

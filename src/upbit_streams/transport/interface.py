@@ -17,8 +17,8 @@ class Transport(Protocol):
     async def receive(self) -> Sequence[bytes | str]:
         """Wait for messages, and return all that one read of the socket brought: at least one.
 
-        Raises :class:`~upbit_streams.exceptions.ConnectionLostError` once the connection has ended and everything received
-        before has been returned. Cancelling it loses nothing.
+        Raises :class:`~upbit_streams.exceptions.ConnectionLostError` once the connection has ended and everything
+        received before has been returned. Cancelling it loses nothing.
         """
         ...
 

@@ -11,7 +11,7 @@ from typing import Any, Union
 import msgspec
 from msgspec.structs import force_setattr
 
-from ..model.epoch import Epoch
+from ..model.epoch import NO_EPOCH, Epoch
 from ..model.events import Event
 from ..model.kinds import Format
 from .fields import TABLE, Kind
@@ -19,14 +19,15 @@ from .replies import Reply, reply_to
 
 __all__ = ["Decoder"]
 
-# The stamp is ours: no name that the exchange could ever send may set it.
-_STAMP = {"epoch": "\x00epoch", "received_at": "\x00received_at"}
+# The stamp is ours: under these names on the wire, nothing that the exchange could ever send sets it.
+_STAMP_NAMES = {"epoch": "upbit_streams epoch", "received_at": "upbit_streams received_at"}
+_STAMP_MEMBERS: list[Any] = [("epoch", Any, NO_EPOCH), ("received_at", float, 0.0)]
 
 
 def _wire_class(kind: Kind, format: Format, tag: str | None) -> type:
     simple = format is Format.SIMPLE
     names = {field.name: field.simple if simple else field.name for field in kind.fields}
-    members: list[Any] = []
+    members = list(_STAMP_MEMBERS) if tag else []
     for field in kind.fields:
         wire_type = field.type
         if isinstance(wire_type, Kind):
@@ -39,7 +40,7 @@ def _wire_class(kind: Kind, format: Format, tag: str | None) -> type:
         kind.event.__name__,
         members,
         bases=(kind.event,),
-        rename={**names, **_STAMP},
+        rename={**names, **_STAMP_NAMES},
         tag_field=("ty" if simple else "type") if tag else None,
         tag=tag,
         frozen=True,
@@ -67,7 +68,7 @@ class Decoder:
         for frame in frames:
             try:
                 event = decode(frame)
-            except Exception as why:  # anything at all: a frame must never end the reader
+            except Exception as why:  # noqa: BLE001 -- whatever it is, a frame must not end the reader
                 replies.append(reply_to(frame, why))
             else:
                 force_setattr(event, "epoch", epoch)

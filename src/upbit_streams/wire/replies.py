@@ -51,7 +51,7 @@ def reply_to(frame: bytes | str, why: Exception) -> Reply:
     """What a frame is that did not decode as an event because of ``why``. Never raises."""
     try:
         control = _decode_control(frame)
-    except Exception:  # not even an object; `why` says more
+    except Exception:  # noqa: BLE001 -- not even an object; `why` says more
         control = _Control()
     if control.error is not None:
         return ErrorReply(str(control.error.get("name", "")), str(control.error.get("message", "")))

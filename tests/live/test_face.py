@@ -1,0 +1,271 @@
+"""What a user holds in hand: the manager, its clients and their streams."""
+
+import logging
+
+import anyio
+import pytest
+from tests.support.world import CODES, open_world
+
+import upbit_streams
+from upbit_streams import (
+    DataType,
+    DropOldest,
+    DuplicateNameError,
+    FeedCrashedError,
+    InvalidCodeError,
+    InvalidConfigError,
+    NotReadyError,
+    NotRegisteredError,
+    ScopeError,
+    UsageError,
+    current_manager,
+    open_manager,
+)
+from upbit_streams.testing import MarketSimulation, MarketSource, Refusal, SimulatedExchange, memory_connector
+
+START = 1_795_000_000
+
+
+def _wall() -> float:
+    return START + anyio.current_time()
+
+
+async def test_every_public_type_can_be_pulled_once_ready() -> None:
+    exchange = SimulatedExchange(MarketSource(MarketSimulation(start_ms=START * 1000)))
+    async with open_manager(connector=memory_connector(exchange, _wall), wall=_wall) as manager:
+        async with manager.open_client("strategy") as client:
+            await client.register_interest(DataType.all(), ["KRW-BTC", "krw-eth"])
+            await client.wait_ready()
+            assert client.get_ticker("KRW-ETH").code == "KRW-ETH"
+            assert client.get_trade("krw-btc").trade_price > 0
+            book = client.get_orderbook("KRW-BTC")
+            assert book.asks[0][0] > book.bids[0][0]
+            for unit in ("1s", 1, 3, 5, 10, 15, 30, 60, 240):
+                assert client.get_candle("KRW-BTC", unit).type == DataType.candle(unit).name
+            before = client.get_trade("KRW-BTC")
+            await anyio.sleep(60)
+            assert client.get_trade("KRW-BTC").sequential_id != before.sequential_id
+
+
+async def test_pulling_what_was_not_registered_says_how_to_register_it() -> None:
+    async with open_world() as world, world.manager.open_client("strategy") as client:
+        await client.register_interest(DataType.TRADE, "KRW-BTC")
+        with pytest.raises(NotRegisteredError, match="register_interest") as ticker:
+            client.get_ticker("KRW-BTC")
+        assert (ticker.value.type_name, ticker.value.code) == ("ticker", "KRW-BTC")
+        with pytest.raises(NotRegisteredError):
+            client.get_trade("KRW-ETH")
+        async with world.manager.open_client("other") as other:
+            with pytest.raises(NotRegisteredError):
+                other.get_trade("KRW-BTC")
+
+
+async def test_data_that_has_not_come_is_an_error_that_says_how_the_connection_stands() -> None:
+    async with open_world() as world, world.manager.open_client("strategy") as client:
+        world.exchange.refusal = Refusal(503, "maintenance")
+        await client.register_interest(DataType.TRADE, ["KRW-BTC", "KRW-ETH"])
+        with pytest.raises(NotReadyError, match="wait_ready"):
+            client.get_trade("KRW-BTC")
+        started = anyio.current_time()
+        with pytest.raises(NotReadyError, match=r"503.*maintenance") as missing:
+            await client.wait_ready(timeout=7)
+        assert anyio.current_time() - started == pytest.approx(7)
+        assert missing.value.missing == (("trade", "KRW-BTC"), ("trade", "KRW-ETH"))
+
+
+async def test_a_market_the_exchange_does_not_list_is_named_when_waiting_for_it_fails() -> None:
+    async with open_world() as world, world.manager.open_client("strategy") as client:
+        await client.register_interest(DataType.TRADE, ["KRW-BTC", "KRW-NOSUCH"])
+        with pytest.raises(NotReadyError, match="trade of KRW-NOSUCH") as missing:
+            await client.wait_ready()
+        assert missing.value.missing == (("trade", "KRW-NOSUCH"),)
+
+
+async def test_bad_input_is_refused_where_it_is_given() -> None:
+    async with open_world() as world, world.manager.open_client("strategy") as client:
+        for code in ("", "BTC", "KRW_BTC", "KRW-BTC.5", "KRW-BTC-X", "KRW-\N{WON SIGN}"):
+            with pytest.raises(InvalidCodeError, match="market code"):
+                await client.register_interest(DataType.TICKER, ["KRW-BTC", code])
+        with pytest.raises(UsageError, match="at least one"):
+            client.stream(DataType.TICKER, [])
+        with pytest.raises(UsageError, match="DataType"):
+            client.stream("ticker", "KRW-BTC")  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="units are 1s, 1m"):
+            client.get_candle("KRW-BTC", 7)
+        with pytest.raises(InvalidConfigError, match="capacity"):
+            DropOldest(0)
+        with pytest.raises(NotRegisteredError):
+            client.get_ticker("KRW-BTC")
+        assert not world.exchange.connects, "nothing of this may reach the exchange"
+
+
+@pytest.mark.parametrize(
+    "settings", [{"url": "http://x"}, {"ping_interval": 0}, {"format": "SIMPLE"}, {"connect_timeout": float("nan")}]
+)
+def test_a_setting_outside_its_range_is_refused_when_it_is_made(settings: dict[str, object]) -> None:
+    with pytest.raises((InvalidConfigError, TypeError), match=next(iter(settings))):
+        upbit_streams.Config(**settings)  # type: ignore[arg-type]
+
+
+async def test_streams_and_clients_refuse_to_work_outside_their_scope() -> None:
+    async with open_world() as world:
+        async with world.manager.open_client("strategy") as client:
+            stream = client.stream(DataType.TRADE, CODES)
+            with pytest.raises(ScopeError, match="async with"):
+                await stream.receive()
+            with pytest.raises(ScopeError, match="async with"):
+                async for _ in stream:
+                    pass
+            async with stream:
+                await stream.receive()
+            with pytest.raises(ScopeError, match="has been left"):
+                await stream.receive()
+            with pytest.raises(ScopeError, match="has been left"):
+                stream.receive_nowait()
+            assert stream.statistics().delivered == 1
+        with pytest.raises(ScopeError, match="'strategy'"):
+            await client.register_interest(DataType.TRADE, CODES)
+        with pytest.raises(ScopeError, match="'strategy'"):
+            client.get_trade("KRW-BTC")
+
+
+async def test_names_are_unique_while_they_are_open() -> None:
+    async with open_world() as world:
+        async with world.manager.open_client("strategy"):
+            with pytest.raises(DuplicateNameError, match="'strategy'"):
+                async with world.manager.open_client("strategy"):
+                    pass
+        async with world.manager.open_client("strategy"):
+            pass
+        with pytest.raises(DuplicateNameError, match="'main'"):
+            async with open_manager():
+                pass
+
+
+async def test_the_current_manager_is_the_one_that_is_open_here() -> None:
+    with pytest.raises(ScopeError, match="open_manager"):
+        current_manager()
+    async with open_world() as world:
+        assert current_manager() is world.manager
+        async with open_manager(name="second") as second:
+            with pytest.raises(ScopeError, match="'main', 'second'"):
+                current_manager()
+            assert current_manager("second") is second
+        assert current_manager() is world.manager
+    with pytest.raises(ScopeError):
+        current_manager()
+
+
+async def test_a_batch_is_everything_that_waits_and_single_items_come_in_the_same_order() -> None:
+    async with open_world() as world, world.manager.open_client("strategy") as client:
+        async with client.stream(DataType.TRADE, "KRW-BTC") as one, client.stream(DataType.TRADE, "KRW-BTC") as many:
+            await anyio.sleep(5)
+            batch = await anext(many.batches())
+            singles = [one.receive_nowait() for _ in range(one.statistics().buffered)]
+            with pytest.raises(anyio.WouldBlock):
+                one.receive_nowait()
+            assert len(batch) > 10
+            assert singles == batch
+
+
+async def test_a_slow_consumer_loses_the_oldest_and_is_told_how_many() -> None:
+    async with open_world() as world, world.manager.open_client("strategy") as client:
+        async with client.stream(DataType.TRADE, "KRW-BTC", backpressure=DropOldest(10)) as slow:
+            await anyio.sleep(10)
+            ledger = slow.statistics()
+            assert ledger.buffered == ledger.capacity == 10
+            assert ledger.dropped == ledger.published - 10 > 50
+            batch = await slow.receive_batch()
+            assert [trade.sequential_id % 1_000_000 for trade in batch] == list(
+                range(ledger.published - 9, ledger.published + 1)
+            )
+
+
+async def test_cancelling_a_receive_loses_nothing() -> None:
+    async with open_world() as world, world.manager.open_client("strategy") as client:
+        async with client.stream(DataType.TRADE, "KRW-BTC") as trades:
+            numbers: list[int] = []
+            for pause in [0.03, 0.1, 0.17, 0.2, 0.05] * 20:
+                with anyio.move_on_after(pause):
+                    async for trade in trades:
+                        numbers.append(trade.sequential_id % 1_000_000)
+            assert numbers == list(range(1, len(numbers) + 1))
+            assert len(numbers) > 80
+
+
+async def test_an_error_of_the_body_leaves_as_it_was_raised() -> None:
+    error = ValueError("mine")
+    with pytest.raises(ValueError, match="mine") as raised:
+        async with open_world() as world, world.manager.open_client("strategy") as client:
+            async with client.stream(DataType.TRADE, CODES) as trades:
+                await trades.receive()
+                raise error
+    assert raised.value is error
+
+
+async def test_a_group_of_the_body_leaves_whole() -> None:
+    group = ExceptionGroup("mine", [ValueError(), KeyError()])
+    with pytest.raises(ExceptionGroup) as raised:
+        async with open_world():
+            raise group
+    assert raised.value is group
+
+
+async def test_a_crash_inside_the_library_is_one_named_error_with_its_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    bug = ZeroDivisionError("a bug")
+
+    def crash(*_: object) -> None:
+        raise bug
+
+    with pytest.raises(FeedCrashedError, match="a bug") as raised:
+        async with open_world() as world, world.manager.open_client("strategy") as client:
+            monkeypatch.setattr(client._hub, "publish", crash)
+            await client.register_interest(DataType.TRADE, CODES)
+            await anyio.sleep_forever()
+    assert raised.value.__cause__ is bug
+
+
+async def test_a_body_that_is_cancelled_can_still_receive_in_its_finally() -> None:
+    received = None
+    with anyio.move_on_after(3):
+        async with open_world() as world, world.manager.open_client("strategy") as client:
+            async with client.stream(DataType.TRADE, "KRW-BTC") as trades:
+                try:
+                    await anyio.sleep_forever()
+                finally:
+                    with anyio.move_on_after(5, shield=True):
+                        while (received := await trades.receive()).timestamp < (START + 4) * 1000:
+                            pass
+    assert received is not None
+    assert received.timestamp >= (START + 4) * 1000, "the feed ended before the body did"
+
+
+async def test_a_snapshot_that_repeats_a_trade_is_counted_and_not_delivered_again() -> None:
+    exchange = SimulatedExchange(MarketSource(MarketSimulation(start_ms=START * 1000, rate=1.0)))
+    async with open_manager(connector=memory_connector(exchange, _wall), wall=_wall, draw=lambda: 0.0) as manager:
+        async with manager.open_client("strategy") as client, client.stream(DataType.TRADE, "KRW-BTC") as trades:
+            ids: list[int] = []
+            for _ in range(20):
+                with anyio.move_on_after(20):
+                    async for trade in trades:
+                        ids.append(trade.sequential_id)
+                exchange.end_sessions(_wall(), 1000)
+            assert manager.status().repeated > 0
+            assert len(ids) == len(set(ids))
+            assert manager.status().epoch is not None
+
+
+async def test_an_error_frame_ends_the_epoch_and_the_reason_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with open_world() as world, world.manager.open_client("strategy") as client:
+        await client.register_interest(DataType.TRADE, CODES)
+        await client.wait_ready()
+        for session in world.exchange.sessions:
+            session.receive(_wall(), "not json")
+        await anyio.sleep(5)
+        status = world.manager.status()
+        assert status.errors == 1
+        assert status.epoch is not None
+        assert status.epoch.number == 2
+        assert "WRONG_FORMAT" in status.epoch.reason
+    assert "WRONG_FORMAT" in caplog.text

@@ -1,0 +1,111 @@
+"""Background tasks without exception groups."""
+
+import anyio
+import pytest
+
+from upbit_streams import FeedCrashedError
+from upbit_streams.engine.service import first_of, open_service
+
+
+async def test_the_first_task_to_end_ends_the_others() -> None:
+    ended = list[str]()
+
+    async def endless() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append("endless")
+
+    await first_of(short=lambda: anyio.sleep(3), endless=endless)
+    assert ended == ["endless"]
+    assert anyio.current_time() < 100
+
+
+async def test_the_first_failure_leaves_bare_and_later_ones_are_noted_on_it() -> None:
+    first = ValueError("first")
+
+    async def fail() -> None:
+        await anyio.sleep(1)
+        raise first
+
+    async def fail_while_ending() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise KeyError("second")
+
+    with pytest.raises(ValueError, match="first") as raised:
+        await first_of(a=fail, b=fail_while_ending, c=anyio.sleep_forever)
+    assert raised.value is first
+    assert any("second" in note for note in first.__notes__)
+
+
+async def test_cancelling_cancels_all_of_them() -> None:
+    with anyio.move_on_after(1) as scope:
+        await first_of(a=anyio.sleep_forever, b=anyio.sleep_forever)
+    assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize("nested", [1, 3])
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("mine"), KeyboardInterrupt(), ExceptionGroup("mine", [ValueError()])],
+    ids=["error", "ki", "group"],
+)
+async def test_what_the_block_raises_leaves_as_it_is_however_deep_services_are_nested(
+    nested: int, error: BaseException
+) -> None:
+    async def deeper(depth: int) -> None:
+        async with open_service(anyio.sleep_forever, "test"):
+            if depth > 1:
+                await deeper(depth - 1)
+            else:
+                raise error
+
+    with pytest.raises(type(error)) as raised:
+        await deeper(nested)
+    assert raised.value is error
+
+
+async def test_a_failing_service_cancels_the_block_and_is_the_cause_of_one_named_error() -> None:
+    bug, cleaned = ZeroDivisionError(), False
+
+    async def fail() -> None:
+        await anyio.sleep(1)
+        raise bug
+
+    with pytest.raises(FeedCrashedError, match="'test'") as raised:
+        async with open_service(fail, "test"):
+            try:
+                await anyio.sleep_forever()
+            finally:
+                cleaned = True
+    assert raised.value.__cause__ is bug
+    assert cleaned
+
+
+async def test_a_service_lives_until_a_cancelled_block_has_cleaned_up() -> None:
+    times = list[float]()
+
+    async def tick() -> None:
+        while True:
+            times.append(anyio.current_time())
+            await anyio.sleep(1)
+
+    started = anyio.current_time()
+    with anyio.move_on_after(3):
+        async with open_service(tick, "test"):
+            try:
+                await anyio.sleep_forever()
+            finally:
+                with anyio.move_on_after(2.5, shield=True):
+                    await anyio.sleep_forever()
+    assert times[-1] - started == pytest.approx(5, abs=0.1)
+    seen = len(times)
+    await anyio.sleep(5)
+    assert len(times) == seen
+
+
+async def test_a_service_that_ends_by_itself_leaves_the_block_alone() -> None:
+    async with open_service(anyio.lowlevel.checkpoint, "test"):
+        await anyio.sleep(5)
