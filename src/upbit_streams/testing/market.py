@@ -30,7 +30,7 @@ DEFAULT_CODES = (
 """Markets of the real exchange, the busiest first."""
 
 _MAX_RATE = 100_000
-"""More than can be generated in real time, and few enough trades in a millisecond for the four digits that number them."""
+"""More than can be made in real time, and few enough trades in a millisecond for the four digits that number them."""
 
 
 class MarketSimulation:

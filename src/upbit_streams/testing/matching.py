@@ -37,7 +37,7 @@ class Book:
         self._grid = grid
         self._rng = rng
         self._typical_size = typical_size
-        # Sizes have about ten digits, so that the volume of a day has no more than the fifteen that a float always holds.
+        # Sizes have about ten digits, so that the volume of a day has no more than the fifteen that any float holds.
         self.lot: int = 10 ** max(0, len(str(typical_size)) - 9)
         self.asks = self._side(best_ask, self._higher)
         self.bids = self._side(self._lower(best_ask), self._lower)
@@ -60,24 +60,28 @@ class Book:
         return price, volume
 
     def improve(self) -> bool:
-        """A maker of either side offers a better price, if the spread has room for one. Tells whether it had."""
+        """A maker of either side offers a better price, if the spread is wide enough for one. Tells whether it was."""
+        best_ask, best_bid = self.asks.prices[0], self.bids.prices[0]
         if self._rng.random() < 0.5:
-            side, better = self.asks, self._lower(self.asks.prices[0])
-            crosses = better <= self.bids.prices[0]
+            side, better = self.asks, self._lower(best_ask)
+            wide = self._lower(better) >= best_bid
         else:
-            side, better = self.bids, self._higher(self.bids.prices[0])
-            crosses = better >= self.asks.prices[0]
-        if crosses:
-            return False
-        side.prices.insert(0, better)
-        side.sizes.insert(0, self.draw_size())
-        del side.prices[DEPTH:], side.sizes[DEPTH:]
-        return True
+            side, better = self.bids, self._higher(best_bid)
+            wide = self._higher(better) <= best_ask
+        if wide:
+            side.prices.insert(0, better)
+            side.sizes.insert(0, self.draw_size())
+            del side.prices[DEPTH:], side.sizes[DEPTH:]
+        return wide
 
     def resize(self) -> None:
         """A maker changes the size of some level, more often of one near the best."""
         side = self.asks if self._rng.random() < 0.5 else self.bids
         side.sizes[int(DEPTH * self._rng.random() ** 2)] = self.draw_size()
+
+    def draw_size(self) -> int:
+        """What makers put on a level: mostly little, now and then three times the typical size."""
+        return self._lots(self._typical_size * (0.05 + 3 * self._rng.random() ** 3))
 
     def _side(self, best: int, worse: Callable[[int], int]) -> Side:
         prices = [best]
@@ -92,12 +96,9 @@ class Book:
         return self._grid.below(price, self._gap(price))
 
     def _gap(self, price: int) -> int:
-        # One tick where ticks are coarse; up to a ten-thousandth of the price where they are fine, as in real books.
-        widest = price // (10_000 * self._grid.tick(price))
+        # One tick where ticks are coarse; up to a five-thousandth of the price where they are fine, as in real books.
+        widest = price // (5_000 * self._grid.tick(price))
         return 1 + int(self._rng.random() * widest)
-
-    def draw_size(self) -> int:
-        return self._lots(self._typical_size * (0.05 + 3 * self._rng.random() ** 3))
 
     def _lots(self, size: float) -> int:
         return max(1, int(size) // self.lot) * self.lot

@@ -33,6 +33,7 @@ class _MemoryTransport:
     def __init__(self, session: Session, wall: Callable[[], float]) -> None:
         self._session = session
         self._wall = wall
+        self._closed = False
         self._woken = anyio.Event()
         session.wake = self._wake
 
@@ -57,10 +58,14 @@ class _MemoryTransport:
         self._session.touch(self._wall())
 
     async def aclose(self) -> None:
+        self._closed = True
         self._session.close()
+        self._wake()
         await checkpoint()
 
     def _check_ended(self, now: float) -> None:
+        if self._closed:
+            raise ConnectionLostError("closed here with code 1000", 1000)
         if closing := self._session.ended(now):
             if closing.code is None:
                 raise ConnectionLostError("the socket ended without a close frame")

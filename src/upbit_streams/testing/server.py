@@ -1,24 +1,26 @@
 """The simulated exchange on a real socket: the WebSocket endpoint, and ``GET /v1/market/all``."""
 
 import json
+import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from email.utils import formatdate
 from functools import partial
+from http import HTTPStatus
 
 import anyio
 from anyio.abc import ByteStream, SocketAttribute
 from websockets.datastructures import Headers
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.http11 import Request, Response
-from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from ..engine.service import first_of, open_service
 from ..exceptions import ConnectionLostError
 from ..transport.websocket import WebSocket, quiet
 from .exchange import Closing, Refusal, Session, SimulatedExchange
+from .sources import MarketSource, Source
 
 __all__ = ["open_exchange"]
 
@@ -29,67 +31,123 @@ _HANDSHAKE_SECONDS = 10.0
 _CLOSE_SECONDS = 1.0
 # A client that takes nothing for this long is not slow but gone.
 _WRITE_SECONDS = 60.0
+_LOOK_SECONDS = 1.0
+
+_log = logging.getLogger("upbit_streams.testing")
+_wall = time.time  # noqa: TID251 -- a server on a real socket lives in real time
 
 
 @asynccontextmanager
-async def open_exchange(exchange: SimulatedExchange, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+async def open_exchange(
+    exchange: SimulatedExchange, host: str = "127.0.0.1", port: int = 0
+) -> AsyncGenerator[str, None]:
     """Serve the exchange as long as the block, and yield the URL for :class:`~upbit_streams.Config`.
 
-    Port 0 picks a free one. Leaving the block drops every session, as an exchange that is killed does. Raises ``OSError``
-    if the address cannot be used.
+    Port 0 picks a free one. Leaving the block drops every session, as an exchange that is killed does. Raises
+    ``OSError`` if the address cannot be used. A session that crashes, which is a bug in the exchange or its source, is
+    logged and closed with code 1011; the others go on.
     """
     async with await anyio.create_tcp_listener(local_host=host, local_port=port) as listener:
-        bound = listener.extra(SocketAttribute.local_port)
-        async with open_service(partial(listener.serve, partial(_serve_client, exchange)), "simulated exchange"):
+        bound = listener.extra(SocketAttribute.local_port)  # noqa: S610 -- this is not Django's
+        serve = partial(listener.serve, partial(_serve_client, exchange))
+        run = partial(first_of, server=serve, market=partial(_keep_moving, exchange.source))
+        async with open_service(run, "simulated exchange"):
             yield f"ws://{f'[{host}]' if ':' in host else host}:{bound}{_PATH}"
+
+
+async def _keep_moving(source: Source) -> None:
+    # A simulated market moves when somebody looks. One that nobody has looked at for a day would take minutes to catch
+    # up, and nobody else would be served meanwhile.
+    while True:
+        await anyio.sleep(_LOOK_SECONDS)
+        if isinstance(source, MarketSource):
+            source.advance(_wall())
 
 
 async def _serve_client(exchange: SimulatedExchange, stream: ByteStream) -> None:
     protocol = ServerProtocol(
         extensions=[ServerPerMessageDeflateFactory(compress_settings={"memLevel": 5})], logger=quiet
     )
+    websocket = WebSocket(protocol, stream, _CLOSE_SECONDS)
     session: Session | None = None
     try:
-        with anyio.move_on_after(_HANDSHAKE_SECONDS):
-            session = await _shake_hands(exchange, protocol, stream)
-        if session is not None:
-            await _serve_session(session, WebSocket(protocol, stream, _CLOSE_SECONDS))
+        with anyio.move_on_after(_HANDSHAKE_SECONDS) as handshake:
+            response, session = _answer(exchange, protocol, await _request(protocol, stream))
+            await _send_response(protocol, stream, response)
+        if session is not None and not handshake.cancelled_caught:
+            await _serve_session(session, websocket)
     except (anyio.BrokenResourceError, anyio.EndOfStream, anyio.ClosedResourceError):
         pass  # the client went away in the middle of something
+    except Exception:  # noqa: BLE001 -- logged
+        # One client's session must not end the others', whatever is wrong with it.
+        _log.exception("a session of the simulated exchange crashed")
+        await websocket.aclose(1011)
     finally:
         if session is not None:
             session.close()
         await anyio.aclose_forcefully(stream)
 
 
-async def _shake_hands(exchange: SimulatedExchange, protocol: ServerProtocol, stream: ByteStream) -> Session | None:
-    """Answer the client's request. Returns a session if it was one for a WebSocket, and the answer was yes."""
-    requests: list[Request] = []
-    while not requests and protocol.handshake_exc is None:
+async def _request(protocol: ServerProtocol, stream: ByteStream) -> Request | None:
+    """Wait for the client's request. None if what came is none."""
+    while protocol.handshake_exc is None:
         protocol.receive_data(await stream.receive(_READ_SIZE))
-        requests = [event for event in protocol.events_received() if isinstance(event, Request)]
-    session: Session | None = None
-    if requests:
-        path = requests[0].path.partition("?")[0]
-        if path == _MARKETS:
-            response = _answer(200, json.dumps(exchange.markets()))
-        elif path != _PATH:
-            response = _answer(404, json.dumps({"error": {"name": 404, "message": f"no such path: {path}"}}))
-        else:
-            response = protocol.accept(requests[0])
-            if response.status_code == 101:
-                try:
-                    session = exchange.connect(time.time())
-                except Refusal as refusal:
-                    response = _answer(refusal.status, refusal.body)
+        for event in protocol.events_received():
+            if isinstance(event, Request):
+                return event
+    return None
+
+
+def _answer(
+    exchange: SimulatedExchange, protocol: ServerProtocol, request: Request | None
+) -> tuple[Response, Session | None]:
+    """The answer to a request; with a session, if it was one for a WebSocket and the answer is yes."""
+    if request is None:
+        return _json(400, {"error": {"name": 400, "message": "no HTTP request"}}), None
+    path = request.path.partition("?")[0]
+    # Before version 17 the protocol lets nothing but GET pass, and does not tell.
+    method = getattr(request, "method", "GET")
+    if path == _MARKETS and method in ("GET", "HEAD"):
+        response = _json(200, exchange.markets())
+        if method == "HEAD":
+            response.body = b""
+        return response, None
+    if path == _MARKETS:
+        response = _json(405, {"error": {"name": 405, "message": f"{method} is not allowed"}})
+        response.headers["Allow"] = "GET, HEAD"
+        return response, None
+    if path != _PATH:
+        return _json(404, {"error": {"name": 404, "message": f"no such path: {path}"}}), None
+    response = protocol.accept(request)
+    if response.status_code != 101:
+        return response, None
+    try:
+        return response, exchange.connect(_wall())
+    except Refusal as refusal:
+        return _response(refusal.status, refusal.body), None
+    except Exception:  # noqa: BLE001 -- logged
+        _log.exception("a session of the simulated exchange could not be opened")
+        return _json(500, {"error": {"name": 500, "message": "internal error"}}), None
+
+
+async def _send_response(protocol: ServerProtocol, stream: ByteStream, response: Response) -> None:
+    if response.status_code == 101:
         protocol.send_response(response)
-    for data in protocol.data_to_send():
-        if data:
-            await stream.send(data)
-    return session if protocol.state is OPEN else None
+        await stream.send(b"".join(protocol.data_to_send()))
+        return
+    await stream.send(response.serialize())
+    # Whoever closes a socket before all has been read from it, takes back what was sent last.
+    await stream.send_eof()
+    with anyio.move_on_after(_CLOSE_SECONDS):
+        while True:
+            await stream.receive(_READ_SIZE)
 
 
-def _answer(status: int, body: str) -> Response:
+def _json(status: int, content: object) -> Response:
+    return _response(status, json.dumps(content))
+
+
+def _response(status: int, body: str) -> Response:
     content = body.encode()
     headers = Headers(
         {
@@ -99,9 +157,8 @@ def _answer(status: int, body: str) -> Response:
             "Content-Type": "application/json; charset=utf-8",
         }
     )
-    return Response(
-        status, {200: "OK", 404: "Not Found", 429: "Too Many Requests"}.get(status, "Refused"), headers, content
-    )
+    known = {known.value: known.phrase for known in HTTPStatus}
+    return Response(status, known.get(status, "Refused"), headers, content)
 
 
 async def _serve_session(session: Session, websocket: WebSocket) -> None:
@@ -118,12 +175,12 @@ async def _serve_session(session: Session, websocket: WebSocket) -> None:
     async def hear() -> None:
         while True:
             for message in await websocket.receive():
-                session.receive(time.time(), message)
+                session.receive(_wall(), message)
 
     async def speak() -> None:
         nonlocal ended
         while ended is None:
-            wakeup, now = woken, time.time()
+            wakeup, now = woken, _wall()
             session.touch(now - websocket.idle_seconds())
             if frames := session.take(now):
                 with anyio.fail_after(_WRITE_SECONDS):
@@ -132,9 +189,9 @@ async def _serve_session(session: Session, websocket: WebSocket) -> None:
                 with anyio.move_on_after(max(session.next_time() - now, 0.0)):
                     await wakeup.wait()
 
-    try:
+    with suppress(ConnectionLostError, TimeoutError):
         await first_of(hear=hear, speak=speak)
-    except (ConnectionLostError, TimeoutError):
-        return
-    if ended is not None and ended.code is not None:
+    if ended is None:
+        await websocket.aclose()  # the client may still be owed an answer to its goodbye
+    elif ended.code is not None:
         await websocket.aclose(ended.code)

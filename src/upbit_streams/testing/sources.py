@@ -9,9 +9,9 @@ from weakref import WeakSet
 import attrs
 import msgspec
 
-from ..exceptions import UsageError
+from ..exceptions import InvalidConfigError, UsageError
 from ..model.epoch import NO_EPOCH
-from ..model.events import Event
+from ..model.events import Event, UnknownEvent
 from ..model.kinds import Format
 from ..wire.decode import Decoder
 from .market import MarketSimulation
@@ -35,21 +35,28 @@ class Feed(Protocol):
 
     def start(self, now: float, keys: frozenset[tuple[str, str]]) -> None:
         """From now on, hear these (type, market) pairs and no others."""
+        ...
 
     def snapshot(self, now: float, type_name: str, code: str) -> Event | None:
         """The present state of a market; None if there is no such market, or nothing to show."""
+        ...
 
     def take(self, now: float) -> Sequence[Event]:
         """What has happened since the last time, a portion of it if it is much."""
+        ...
 
     def next_time(self) -> float:
         """When there may be something to take."""
+        ...
 
 
 class Source(Protocol):
     """One market, heard by many sessions."""
 
-    codes: Sequence[str]
+    @property
+    def codes(self) -> Sequence[str]:
+        """Its market codes."""
+        ...
 
     def open(self) -> Feed: ...
 
@@ -60,7 +67,7 @@ class MarketSource:
     def __init__(self, simulation: MarketSimulation) -> None:
         self.codes = simulation.codes
         self._simulation = simulation
-        # A feed goes when its session does; there is nothing to close that could be forgotten.
+        # A feed goes when its session lets go of it; there is nothing to close that could be forgotten.
         self._feeds: WeakSet[_MarketFeed] = WeakSet()
 
     def open(self) -> Feed:
@@ -91,10 +98,11 @@ class _MarketFeed:
         self._waiting: deque[Event] = deque()
 
     def put(self, event: Event) -> None:
-        if len(self._waiting) < _BACKLOG:
-            self._waiting.append(event)
-        else:
+        # What waits has no gap: after the first event that was lost, none follows.
+        if len(self._waiting) >= _BACKLOG:
             self.overflowed = True
+        if not self.overflowed:
+            self._waiting.append(event)
 
     def start(self, now: float, keys: frozenset[tuple[str, str]]) -> None:
         self._source.advance(now)
@@ -127,7 +135,12 @@ class Replay:
     """A recording as a market. Every session hears it from its beginning, once it has asked for something."""
 
     def __init__(self, recording: Sequence[Recorded], speed: float = 1.0) -> None:
-        """``speed`` is how much faster than recorded; infinity is as fast as the session takes it."""
+        """``speed`` is how much faster than recorded; infinity is as fast as the session takes it.
+
+        Raises :class:`InvalidConfigError` for a speed that is not above 0.
+        """
+        if not speed > 0:
+            raise InvalidConfigError(f"speed is {speed}; it must be above 0, or infinite for as fast as possible")
         self.codes: Sequence[str] = sorted({recorded.event.code for recorded in recording})
         self.recording = recording
         self.speed = speed
@@ -173,13 +186,13 @@ class _ReplayFeed:
 
 
 def read_recording(path: str | Path) -> list[Recorded]:
-    """Read a recording: one JSON object a line, with ``recv`` (seconds since the Unix epoch) and ``frame`` (the text of the
-    payload, in DEFAULT or SIMPLE format).
+    """Read a recording: one JSON object a line, with ``recv`` (seconds since the Unix epoch) and ``frame`` (the text of
+    the payload, in DEFAULT or SIMPLE format).
 
     Raises :class:`RecordingError` for a file that cannot be read or is no recording.
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        with Path(path).open(encoding="utf-8") as file:
             recording = list(_recorded(file, path))
     except (OSError, UnicodeDecodeError) as why:
         told = why.strerror if isinstance(why, OSError) else "it is not text"
@@ -190,19 +203,20 @@ def read_recording(path: str | Path) -> list[Recorded]:
 
 
 def _recorded(lines: Any, path: str | Path) -> Iterator[Recorded]:
-    decoders = [Decoder(format) for format in Format]
+    full, simple = Decoder(Format.DEFAULT), Decoder(Format.SIMPLE)
     previous = float("-inf")
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             entry = msgspec.json.decode(line, type=_Line)
-        except msgspec.MsgspecError as why:
+        except (msgspec.MsgspecError, RecursionError) as why:
             raise RecordingError(
                 f"{path} is not a recording: line {number} is not an object with 'recv' and 'frame' ({why})"
             ) from None
-        events = [event for decoder in decoders for event in decoder.decode([entry.frame], NO_EPOCH, 0.0)[0]]
-        if not events:
+        decoder = simple if '"ty"' in entry.frame else full
+        events, _ = decoder.decode([entry.frame], NO_EPOCH, 0.0)
+        if not events or isinstance(events[0], UnknownEvent):
             raise RecordingError(f"{path} is not a recording: the frame in line {number} is not an event of Upbit")
         if entry.recv < previous:
             raise RecordingError(f"{path} is broken: line {number} was received before the line above it")

@@ -16,8 +16,8 @@ ONE = 10**8
 
 _CODE = re.compile(r"([A-Z0-9]+)-([A-Z0-9]+)")
 
-# (from this price on, the tick), highest first. From the exchange's pages on order prices: KRW as of 2026-05, USDT as of
-# 2024-08. A quote currency that is not listed here has the grid of USDT.
+# (from this price on, the tick), highest first. From the exchange's pages on order prices: KRW as of 2026-05, USDT as
+# of 2024-08. A quote currency that is not listed here has the grid of USDT.
 _GRIDS = {
     "KRW": [
         (1_000_000 * ONE, 1_000 * ONE),

@@ -1,8 +1,8 @@
 """One simulated market: who comes when, what they do, and the messages that tell of it.
 
 A market acts at times of its own drawing. Either a maker changes the book, which makes one order book message; or a
-taker comes, and each trade with a maker makes a trade, a ticker and an order book message. Candles follow once a second,
-after the messages of all trades of that second.
+taker comes, and each trade with a maker makes a trade, a ticker and an order book message. Candles follow once a
+second, after the messages of all trades of that second.
 """
 
 from datetime import UTC, datetime
@@ -20,8 +20,8 @@ from .ticks import ONE, TickGrid, worth_in_krw
 __all__ = ["BEAT_MS", "Market", "beat_ms"]
 
 BEAT_MS = 20
-"""Messages are sent at multiples of this only, so that nobody need wake up for each of them. The exchange sends the books
-of busy markets every 100 ms."""
+"""Messages are sent at multiples of this only, so that nobody need wake up for each of them. The exchange sends the
+books of busy markets every 100 ms."""
 _LATENCY_MS = 60
 """The longest time from a trade to its messages: 20 to 60 ms in the exchange's samples. Whole beats, below a second."""
 
