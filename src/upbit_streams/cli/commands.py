@@ -1,15 +1,14 @@
 """The commands and their options. What they do is in the modules beside."""
 
 import math
-import sys
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import anyio
 import click
 
-from upbit_streams import REGIONS, Config, DataType, UpbitStreamsError
+from upbit_streams import REGIONS, Config, DataType, Endpoint, UpbitStreamsError
 
 from .exchange import run_exchange
 from .simulation import Simulation
@@ -18,43 +17,54 @@ from .watch import Watch
 __all__ = ["run"]
 
 
-class _Speed(click.ParamType[float]):
-    name = "X|max"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if value == "max":
-            return math.inf
-        try:
-            speed = float(value)
-        except ValueError:
-            speed = math.nan
-        if not 0 < speed < math.inf:
-            self.fail(f"{value!r} is neither a number above 0 nor 'max'", param, ctx)
-        return speed
+_Command = Callable[[], Awaitable[int]]
 
 
 def run() -> int:
-    """Parse the arguments and do what they say. Returns the exit status; a mistake gets one sentence on stderr."""
+    """Parse the arguments and do what they say. Returns the exit status; a mistake gets one sentence on stderr.
+
+    Raises ``BrokenPipeError`` if whoever read our output has gone.
+    """
     try:
-        return _upbit_streams.main(standalone_mode=False) or 0
+        parsed: tuple[_Command, str] | int = _upbit_streams.main(prog_name="upbit-streams", standalone_mode=False)
+        if isinstance(parsed, int):  # --help and --version are done by now
+            return parsed
+        # Not within click, which would take a closed pipe for its own affair.
+        command, backend = parsed
+        return anyio.run(command, backend=backend)
+    except click.UsageError as mistake:
+        where = mistake.ctx.command_path if mistake.ctx else "upbit-streams"
+        return _fail(f"{mistake.format_message()} Try '{where} --help'.", mistake.exit_code)
     except click.ClickException as mistake:
         return _fail(mistake.format_message(), mistake.exit_code)
-    except click.Abort:
-        return 130
     except UpbitStreamsError as why:
         return _fail(str(why), 1)
+    except BrokenPipeError:
+        raise
     except OSError as why:
-        if isinstance(why, BrokenPipeError):
-            raise
-        return _fail(str(why), 1)
+        return _fail(f"input or output failed: {why.strerror or why}", 1)
 
 
 def _fail(sentence: str, status: int) -> int:
-    print(f"upbit-streams: {sentence}", file=sys.stderr)  # noqa: T201 -- the command line's output
+    click.echo(f"upbit-streams: {' '.join(sentence.split())}", err=True)
     return status
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def _to_speed(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    if value is None:
+        return None
+    if value == "max":
+        return math.inf
+    try:
+        speed = float(value)
+    except ValueError:
+        speed = math.nan
+    if not 0 < speed < math.inf:
+        raise click.BadParameter(f"{value!r} is neither a number above 0 nor 'max'.", ctx, param)
+    return speed
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False)
 @click.version_option(package_name="upbit-streams")
 def _upbit_streams() -> None:
     """Live data of the Upbit exchange."""
@@ -67,9 +77,9 @@ _replay = click.option(
     help="Play a recording instead of a simulated market: one JSON object a line, with 'recv' and 'frame'.",
 )
 _speed = click.option(
-    "--speed", type=_Speed(), default=None, help="How much faster than recorded to play. [default: 1]"
+    "--speed", callback=_to_speed, metavar="X|max", help="How much faster than recorded to play.  [default: 1]"
 )
-_types = [kind.name for kind in DataType.all()]
+_types = [kind.name for kind in DataType.all(Endpoint.PUBLIC)]
 
 
 @_upbit_streams.command()
@@ -79,7 +89,7 @@ _types = [kind.name for kind in DataType.all()]
     metavar="TYPE", help=f"What to watch; may be given more than once. One of {', '.join(_types)}.",
 )  # fmt: skip
 @click.option("--simulate", is_flag=True, help="Watch an exchange that is simulated in this process.")
-@click.option("--url", help="The endpoint to watch, like ws://127.0.0.1:8765/websocket/v1.")
+@click.option("--url", metavar="URL", help="The endpoint to watch, like ws://127.0.0.1:8765/websocket/v1.")
 @click.option("--region", type=click.Choice(list(REGIONS)), help="The live exchange to watch.  [default: kr]")
 @_replay
 @_speed
@@ -99,7 +109,7 @@ def watch(
     output: str,
     count: int | None,
     duration: float | None,
-) -> int:
+) -> tuple[_Command, str]:
     """Show live data of the markets CODE..., like KRW-BTC.
 
     In a table that updates in place, or as JSON lines: the exchange's field names, and 'epoch' and 'received_at'.
@@ -109,16 +119,17 @@ def watch(
     if replay is not None and not simulate:
         raise click.UsageError("--replay plays to a simulated exchange; add --simulate.")
     _check_speed(speed, replay)
+    markets = tuple(dict.fromkeys(code.strip().upper() for code in codes))
     watching = Watch(
-        codes=codes,
-        types=[DataType.from_name(name) for name in types],
+        types=[DataType.from_name(name) for name in dict.fromkeys(types)],
+        codes=markets,
         config=Config(url=url or REGIONS[region or "kr"]),
-        simulation=Simulation(codes=codes, replay=replay, speed=speed or 1.0) if simulate else None,
+        simulation=Simulation(codes=markets, replay=replay, speed=speed or 1.0) if simulate else None,
         json=output == "json",
         count=count,
         duration=duration,
     )
-    return anyio.run(watching.run, backend=backend)
+    return watching.run, backend
 
 
 @_upbit_streams.command()
@@ -131,11 +142,13 @@ def watch(
 )  # fmt: skip
 @_replay
 @_speed
-def exchange(host: str, port: int, seed: int, rate: float, replay: Path | None, speed: float | None) -> int:
+def exchange(
+    host: str, port: int, seed: int, rate: float, replay: Path | None, speed: float | None
+) -> tuple[_Command, str]:
     """Serve a simulated exchange until interrupted."""
     _check_speed(speed, replay)
     simulation = Simulation(seed=seed, rate=rate, replay=replay, speed=speed or 1.0)
-    return anyio.run(partial(run_exchange, simulation, host, port))
+    return partial(run_exchange, simulation, host, port), "asyncio"
 
 
 def _check_speed(speed: float | None, replay: Path | None) -> None:

@@ -33,7 +33,7 @@ class Simulation:
         """Make it. Raises ``RecordingError`` for a file that is no recording."""
         if self.replay is not None:
             return SimulatedExchange(Replay(read_recording(self.replay), self.speed))
-        codes = dict.fromkeys((*DEFAULT_CODES, *(code.strip().upper() for code in self.codes)))
+        codes = dict.fromkeys((*DEFAULT_CODES, *self.codes))
         now_ms = int(time.time() * 1000)  # noqa: TID251 -- a market that moves in real time
         return SimulatedExchange(
             MarketSource(MarketSimulation(seed=self.seed, codes=codes, rate=self.rate, start_ms=now_ms))

@@ -1,118 +1,151 @@
-"""The table of markets that updates in place, and the summary at the end."""
+"""The table of markets that updates in place."""
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
+from itertools import islice
 
 import anyio
 import attrs
+from rich import box
 from rich.console import Group, RenderableType
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from upbit_streams import (
     CandleEvent,
     ConnectionState,
-    ConnectionStatus,
     Event,
     EventStream,
     Manager,
     OrderbookEvent,
-    StreamStatistics,
     TickerEvent,
     TradeEvent,
 )
 
-__all__ = ["MarketTable", "summary"]
+from .output import TerminalConsole, wait_writable
+from .tally import QUIET_SECONDS, Tally
+
+__all__ = ["MarketTable"]
+
+_REFRESH_SECONDS = 0.1
+_RATE_SECONDS = 2.0
+# The lines of the screen that are not markets: the heading, and what is told below.
+_OTHER_LINES = 10
+_GAP = 2  # between columns: a space of the padding, and one of the box
 
 # As Korean exchanges have it: red rises, blue falls.
 _COLOURS = {"RISE": "red", "FALL": "blue", "BID": "red", "ASK": "blue"}
-_RATE_SECONDS = 2.0
 
 
 @attrs.define
 class _Row:
     """What is known of one market."""
 
+    code: str
+    events: int = 0
     price: float | None = None
     change: str = ""
     change_rate: float | None = None
     bid: float | None = None
     ask: float | None = None
     trade: tuple[str, float] | None = None
-    candle: tuple[str, float, float, float, float] | None = None
-    events: int = 0
+    candles: dict[str, CandleEvent] = attrs.field(factory=dict)
 
     def take(self, event: Event) -> None:
         self.events += 1
         match event:
             case TickerEvent():
-                self.price, self.change, self.change_rate = (
-                    event.trade_price,
-                    event.change,
-                    event.signed_change_rate,
-                )
+                self.price, self.change, self.change_rate = event.trade_price, event.change, event.signed_change_rate
             case TradeEvent():
                 self.price, self.trade = event.trade_price, (event.ask_bid, event.trade_volume)
-            case OrderbookEvent():
-                self.ask = next((price for price, _ in event.asks), None)
-                self.bid = next((price for price, _ in event.bids), None)
+            case OrderbookEvent(orderbook_units=(best, *_)):
+                self.bid, self.ask = best.bid_price, best.ask_price
             case CandleEvent():
-                self.candle = (
-                    event.type.removeprefix("candle."),
-                    event.opening_price,
-                    event.high_price,
-                    event.low_price,
-                    event.trade_price,
-                )
+                self.candles[event.type] = event
             case _:
                 pass
 
 
 class MarketTable:
-    """The state of all watched markets, drawn anew as often as somebody looks."""
+    """The state of all watched markets, drawn anew several times a second."""
 
-    def __init__(self, codes: Iterable[str], manager: Manager, stream: EventStream[Any]) -> None:
-        self._rows = {code.strip().upper(): _Row() for code in codes}
+    def __init__(self, tally: Tally, manager: Manager, stream: EventStream[Event]) -> None:
+        self.console = TerminalConsole(highlight=False)
+        self._live = Live(console=self.console, auto_refresh=False, transient=True)
+        # In a file or a pipe nothing can be updated in place.
+        self.screen: AbstractContextManager[object] = self._live if self.console.is_terminal else nullcontext()
+        self._tally = tally
         self._manager = manager
         self._stream = stream
-        self._events = 0
+        self._rows = {code: _Row(code) for code in tally.codes}
+        self._columns = _columns({kind.name for kind in tally.types})
         self._rate = _Rate()
+        self._connected_at: float | None = None
 
-    def take(self, events: Sequence[Event]) -> None:
-        """Take in what has come."""
-        self._events += len(events)
+    async def wait(self) -> None:
+        if self.console.is_terminal:
+            await wait_writable(self.console.file.fileno())
+            self._live.update(self._picture(), refresh=True)
+        await anyio.sleep(_REFRESH_SECONDS)
+
+    async def show(self, most: int) -> int:
+        events: list[Event] = []
+        with suppress(anyio.WouldBlock):
+            while len(events) < most:
+                events.append(self._stream.receive_nowait())
         for event in events:
             self._rows[event.code].take(event)
+        self._tally.add(events)
+        if len(events) < most:
+            await self.wait()
+        return len(events)
 
-    def render(self) -> RenderableType:
-        table = Table(expand=False, pad_edge=False)
-        for heading in ("price", "change", "best bid", "best ask", "last trade", "candle o/h/l/c", "events"):
-            if not table.columns:
-                table.add_column("market")
-            table.add_column(heading, justify="right")
-        for code, row in self._rows.items():
-            colour = _COLOURS.get(row.change, "")
-            table.add_row(
-                code,
-                Text(_number(row.price), style=colour),
-                Text(f"{row.change_rate:+.2%}" if row.change_rate is not None else "", style=colour),
-                _number(row.bid),
-                _number(row.ask),
-                Text(f"{row.trade[0]} {row.trade[1]:.8f}", style=_COLOURS.get(row.trade[0], "")) if row.trade else "",
-                f"{row.candle[0]} {' '.join(_number(price) for price in row.candle[1:])}" if row.candle else "",
-                str(row.events),
-            )
-        return Group(table, self._status_line())
+    def finish(self) -> None:
+        self.console.print(self._table(len(self._rows))[0])
+        self.console.line()
+
+    def _table(self, most_rows: int) -> tuple[Table, list[str]]:
+        """The first rows, and the headings of the columns that there was no room for."""
+        rows = list(islice(self._rows.values(), most_rows))
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+        columns: list[list[Text]] = []
+        room = self.console.width
+        for heading, cell in self._columns.items():
+            cells = [cell(row) for row in rows]
+            room -= max(len(heading), *map(len, cells)) + _GAP
+            if columns and room + _GAP < 0:
+                break
+            table.add_column(heading, justify="right" if columns else "left", no_wrap=True)
+            columns.append(cells)
+        for texts in zip(*columns, strict=True):
+            table.add_row(*texts)
+        return table, list(self._columns)[len(columns) :]
+
+    def _picture(self) -> RenderableType:
+        if self._connected_at is None and self._manager.status().epoch:
+            self._connected_at = anyio.current_time()
+        rows = max(self.console.height - _OTHER_LINES, 1)
+        table, left_out = self._table(rows)
+        if len(self._rows) > rows:
+            left_out.append(f"{len(self._rows) - rows} more markets")
+        notes = [f"no room for {', '.join(left_out)}"] if left_out else []
+        quiet = self._connected_at is not None and anyio.current_time() > self._connected_at + QUIET_SECONDS
+        if quiet and (missing := self._tally.missing()):
+            notes.append(f"no data yet: {missing}; a market that the exchange does not list never gets any")
+        return Group(table, "", self._status_line(), *(Text(note, "dim") for note in notes))
 
     def _status_line(self) -> Text:
-        status, lost = self._manager.status(), self._stream.statistics().dropped
-        epoch = status.epoch.number if status.epoch else 0
-        rate = self._rate.of(self._events, anyio.current_time())
-        facts = f"epoch {epoch} · {self._events} events · {rate:.0f} a second · {lost} lost"
+        status, total = self._manager.status(), self._tally.total()
+        if status.epoch is None:
+            why = f", {status.reason}" if status.failed_attempts else ""
+            return Text.assemble(("connecting", "yellow"), f" to {status.url}{why}")
+        rate, lost = self._rate.of(total, anyio.current_time()), self._stream.statistics().dropped
+        facts = f" · epoch {status.epoch.number} · {total} events · {rate:.0f} a second · {lost} lost"
         if status.state is ConnectionState.CONNECTED:
-            return Text.assemble(("connected", "green"), f" to {status.url} · {facts}")
-        return Text.assemble((f"{status.state.value}: {status.reason}", "yellow"), f" · {facts}")
+            return Text.assemble(("connected", "green"), f" to {status.url}{facts}")
+        return Text.assemble((f"{status.state.value}: {status.reason}", "yellow"), facts)
 
 
 class _Rate:
@@ -129,23 +162,44 @@ class _Rate:
         return (count - before) / (now - then) if now > then else 0.0
 
 
-def summary(
-    counts: Counter[str], status: ConnectionStatus, statistics: StreamStatistics, seconds: float
-) -> RenderableType:
-    """What was seen, and what was not."""
-    table = Table(title="summary", title_justify="left", show_header=False)
-    table.add_column()
-    table.add_column(justify="right")
-    for type_name, count in sorted(counts.items()):
-        table.add_row(f"{type_name} events", str(count))
-    total = counts.total()
-    table.add_row("all events", str(total))
-    table.add_row("rate", f"{total / seconds:.1f} a second over {seconds:.1f} s" if seconds else "")
-    table.add_row("epochs", str(status.epoch.number if status.epoch else 0))
-    table.add_row("lost in this program (too slow)", str(statistics.dropped))
-    table.add_row("frames not understood", str(status.bad_frames))
-    table.add_row("trades repeated by the exchange, left out", str(status.repeated))
-    return table
+def _columns(names: set[str]) -> dict[str, Callable[[_Row], Text]]:
+    """The headings and cells for these types, the most important first: a narrow terminal has no room for the last."""
+    columns: dict[str, Callable[[_Row], Text]] = {"market": lambda row: Text(row.code)}
+    if names & {"ticker", "trade"}:
+        columns["price"] = lambda row: Text(_number(row.price), _COLOURS.get(row.change, ""))
+    if "ticker" in names:
+        columns["change"] = _change
+    if "orderbook" in names:
+        columns["best bid"] = lambda row: Text(_number(row.bid))
+        columns["best ask"] = lambda row: Text(_number(row.ask))
+    columns["events"] = lambda row: Text(str(row.events))
+    if "trade" in names:
+        columns["last trade"] = _trade
+    for name in sorted(name for name in names if name.startswith("candle.")):
+        columns[f"{name} o/h/l/c"] = partial(_candle, name)
+    return columns
+
+
+def _change(row: _Row) -> Text:
+    if row.change_rate is None:
+        return Text()
+    return Text(f"{row.change_rate:+.2%}", _COLOURS.get(row.change, ""))
+
+
+def _trade(row: _Row) -> Text:
+    if row.trade is None:
+        return Text()
+    side, volume = row.trade
+    decimals = max(9 - len(f"{volume:.0f}"), 0)
+    return Text(f"{side} {volume:,.{decimals}f}", _COLOURS.get(side, ""))
+
+
+def _candle(name: str, row: _Row) -> Text:
+    candle = row.candles.get(name)
+    if candle is None:
+        return Text()
+    prices = (candle.opening_price, candle.high_price, candle.low_price, candle.trade_price)
+    return Text(" ".join(map(_number, prices)))
 
 
 def _number(value: float | None) -> str:

@@ -1,0 +1,64 @@
+"""What a run of ``watch`` has shown, and the summary of it."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import attrs
+from rich.console import RenderableType
+from rich.table import Table
+
+from upbit_streams import ConnectionStatus, DataType, Event, StreamStatistics
+
+__all__ = ["QUIET_SECONDS", "Tally", "summary"]
+
+QUIET_SECONDS = 3.0
+"""By now every market that the exchange lists has sent its snapshot."""
+
+
+_NAMED = 5
+
+
+@attrs.frozen
+class Tally:
+    """Counts the events that were shown."""
+
+    types: Sequence[DataType[Event]]
+    codes: Sequence[str]
+    _counts: Counter[tuple[str, str]] = attrs.field(factory=Counter, init=False)
+
+    def add(self, events: Iterable[Event]) -> None:
+        """These have been shown now."""
+        self._counts.update((event.type, event.code) for event in events)
+
+    def by_type(self) -> dict[str, int]:
+        """How many there were of each type."""
+        return {kind.name: sum(self._counts[kind.name, code] for code in self.codes) for kind in self.types}
+
+    def total(self) -> int:
+        return self._counts.total()
+
+    def missing(self) -> str:
+        """What there was nothing of, in words; empty if there was something of all."""
+        names = [
+            f"{kind.name} of {code}" for kind in self.types for code in self.codes if not self._counts[kind.name, code]
+        ]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        return ", ".join(names[:_NAMED]) + more
+
+
+def summary(tally: Tally, status: ConnectionStatus, statistics: StreamStatistics, seconds: float) -> RenderableType:
+    """What was seen, and what was not."""
+    table = Table(title="summary", title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for type_name, count in tally.by_type().items():
+        table.add_row(f"{type_name} events", str(count))
+    table.add_row("all events", str(tally.total()))
+    table.add_row("rate", f"{tally.total() / seconds:.1f} a second over {seconds:.1f} s" if seconds else "")
+    table.add_row("epochs", str(status.epoch.number if status.epoch else 0))
+    table.add_row("lost in this program (too slow)", str(statistics.dropped))
+    table.add_row("frames not understood", str(status.bad_frames))
+    table.add_row("trades repeated by the exchange, left out", str(status.repeated))
+    if missing := tally.missing():
+        table.add_row("nothing came of", missing)
+    return table
