@@ -2,29 +2,44 @@
 
 import json
 import pickle
+from decimal import Decimal
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-import attrs
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.shared import RECORDING, SAMPLES, needs_shared
 
-from upbit_streams import DataType, Epoch, Event, Format, OrderbookEvent, TradeEvent, to_fields
+from upbit_streams import (
+    DataType,
+    Epoch,
+    Event,
+    Format,
+    MyAssetEvent,
+    MyOrderEvent,
+    OrderbookEvent,
+    TradeEvent,
+    UnknownEvent,
+    UsageError,
+    convert,
+    indicator,
+    to_fields,
+)
 from upbit_streams.model.events import OrderbookUnit
-from upbit_streams.model.subscriptions import Want, wants_of
+from upbit_streams.model.subscriptions import wants_of
 from upbit_streams.testing import read_recording
+from upbit_streams.testing.strategies import events
 from upbit_streams.wire.decode import Decoder
 from upbit_streams.wire.encode import encode
 from upbit_streams.wire.fields import TABLE, Kind
-from upbit_streams.wire.replies import BadFrame, ErrorReply, StatusReply
-from upbit_streams.wire.requests import subscribe
+from upbit_streams.wire.replies import BadFrame, ErrorReply, StatusReply, Subscribed, SubscriptionsReply
+from upbit_streams.wire.requests import list_subscriptions, subscribe
 
 EPOCH = Epoch(connection="public", number=3, started_at=1.0, wall_offset=0.0, reason="test")
 DECODERS = {format: Decoder(format) for format in Format}
-PUBLIC = ("ticker", "trade", "orderbook_", "candle")
 
 
 def _decode(frame: bytes | str, format: Format) -> Event:
@@ -33,22 +48,111 @@ def _decode(frame: bytes | str, format: Format) -> Event:
     return event
 
 
-def _samples(format: Format) -> list[Path]:
-    found = [path for path in sorted(SAMPLES.glob("*.json")) if path.name.startswith(PUBLIC)]
-    return [path for path in found if format.value in path.name and "LIST" not in path.name and "rest" not in path.name]
+def _format_of(path: Path) -> Format:
+    """The format that a sample's name tells."""
+    return next((format for format in reversed(Format) if f"_{format.value}" in path.name), Format.DEFAULT)
+
+
+def _samples(*kinds: str) -> list[Path]:
+    return [path for path in sorted(SAMPLES.glob("*.json")) if path.name.startswith(kinds) and "rest" not in path.name]
+
+
+def _exact(frame: bytes) -> Any:
+    """JSON with every digit kept, and without the nulls that the exchange may leave out as well."""
+    return json.loads(
+        frame, parse_float=Decimal, object_hook=lambda found: {k: v for k, v in found.items() if v is not None}
+    )
 
 
 @needs_shared
-@pytest.mark.parametrize("format", list(Format))
-def test_every_sample_of_a_public_type_decodes_to_what_it_says_and_encodes_to_the_same(format: Format) -> None:
-    paths = _samples(format)
-    assert len(paths) >= 6
+def test_every_sample_of_an_event_decodes_without_drift_and_encodes_to_the_same_in_its_format() -> None:
+    paths = _samples("ticker", "trade", "orderbook", "candle", "my", "announcement", "indicator")
+    assert len(paths) == 42
     for path in paths:
-        raw = json.loads(path.read_bytes())
-        event = _decode(path.read_bytes(), format)
-        assert to_fields(event, format) == raw, path.name
-        assert json.loads(encode(event, format)) == raw, path.name
-        assert next(iter(json.loads(encode(event, format)))) == ("ty" if format is Format.SIMPLE else "type")
+        decoder, format = Decoder(_format_of(path)), _format_of(path)
+        [event], replies = decoder.decode([path.read_bytes()], EPOCH, 2.0)
+        assert not replies, path.name
+        assert not decoder.drift.records(), path.name
+        assert path.name.startswith(event.type)
+        assert _exact(encode(event, format)) == _exact(path.read_bytes()), path.name
+        for other in Format:
+            assert _decode(encode(event, other), other) == event, path.name
+            converted = convert(path.read_bytes(), other)
+            assert _decode(converted, other) == event
+            assert _exact(convert(converted, format)) == _exact(path.read_bytes()), path.name
+
+
+@needs_shared
+def test_every_sample_of_a_reply_is_told_apart() -> None:
+    kinds = {"error": ErrorReply, "control_status": StatusReply, "control_LIST": SubscriptionsReply}
+    for prefix, kind in kinds.items():
+        paths = _samples(prefix)
+        assert paths
+        for path, format in product(paths, Format):
+            for frame in (path.read_bytes(), b"[" + path.read_bytes() + b"]", path.read_text()):
+                found, [reply] = DECODERS[format].decode([frame], EPOCH, 0.0)
+                assert not found
+                assert isinstance(reply, kind)
+
+
+@needs_shared
+def test_the_subscriptions_of_the_samples_are_read_in_both_spellings() -> None:
+    default, simple = (SAMPLES / f"control_LIST_SUBSCRIPTIONS_public_{name}.json" for name in ("DEFAULT", "SIMPLE"))
+    _, [reply] = DECODERS[Format.DEFAULT].decode([default.read_bytes()], EPOCH, 0.0)
+    assert DECODERS[Format.SIMPLE].decode([simple.read_bytes()], EPOCH, 0.0) == ([], [reply])
+    markets = frozenset({"KRW-BTC", "KRW-ETH"})
+    assert reply == SubscriptionsReply("unique uuid", (Subscribed("ticker", markets), Subscribed("orderbook", markets)))
+
+
+@needs_shared
+def test_the_amounts_of_the_samples_are_exact_to_the_last_digit() -> None:
+    asset = _decode((SAMPLES / "myAsset_DEFAULT.json").read_bytes(), Format.DEFAULT)
+    assert isinstance(asset, MyAssetEvent)
+    assert str(asset.assets[0].balance) == "1386929.37231066771348207123"
+    order = _decode((SAMPLES / "myOrder_DEFAULT.json").read_bytes(), Format.DEFAULT)
+    assert isinstance(order, MyOrderEvent)
+    assert str(order.paid_fee) == "22.467660028283017"
+
+
+@needs_shared
+def test_the_requests_of_the_samples_are_what_our_wants_would_send() -> None:
+    rsi = indicator("rsi", "5m", period=14)
+    others = [
+        indicator("moving_average", "5m", type="SMA", period=20),
+        indicator("ma_crossover", "5m", type="EMA", short_period=5, long_period=20),
+        indicator("macd", "5m", fast=12, slow=26, signal_period=9),
+    ]
+    markets = ["KRW-BTC", "KRW-ETH", "KRW-XRP", "KRW-USDS", "BTC-ETH", "USDT-BTC", "BTC-BERA"]
+    wanted = {
+        "three_types": wants_of(DataType.ORDERBOOK, markets) | wants_of([DataType.TICKER, DataType.TRADE], "KRW-BTC"),
+        "orderbook_level_count": wants_of(DataType.ORDERBOOK, "KRW-BTC", count=15, level=10000)
+        | wants_of(DataType.ORDERBOOK, "KRW-ETH", count=5, level=1000),
+        "myOrder_myAsset": wants_of([DataType.MY_ORDER, DataType.MY_ASSET]),
+        "announcement": wants_of(DataType.ANNOUNCEMENT, categories=frozenset({"trade"}), include_body=True),
+        "indicator": frozenset(
+            want
+            for one in (rsi, *others)
+            for want in wants_of(DataType.INDICATOR, ["KRW-BTC", "KRW-ETH"], indicator=one)
+        ),
+        "2021_format_second": wants_of([DataType.TRADE, DataType.ORDERBOOK], ["BTC-ARK", "KRW-LAMB"], snapshot=False),
+    }
+    for name, some in wanted.items():
+        sample = json.loads((SAMPLES / f"request_{name}.json").read_text())
+        assert _normal(json.loads(subscribe(some, "me", Format.DEFAULT))) == _normal(sample), name
+    question = json.loads((SAMPLES / "request_LIST_SUBSCRIPTIONS.json").read_text())
+    assert _normal(json.loads(list_subscriptions("me", Format.DEFAULT))) == _normal(question)
+
+
+def _normal(request: list[dict[str, Any]]) -> list[str]:
+    """A request without its ticket and format, in any order, with the flags as they are spelled today."""
+    parts = [part for part in request if "ticket" not in part and "format" not in part]
+    for part in parts:
+        if part.pop("isOnlyRealtime", False):
+            part["is_only_realtime"] = True
+        for name in ("codes", "indicators"):
+            if name in part:
+                part[name].sort(key=json.dumps)
+    return sorted(json.dumps(part, sort_keys=True) for part in parts)
 
 
 @needs_shared
@@ -61,34 +165,12 @@ def test_the_recording_survives_both_formats() -> None:
             assert _decode(encode(recorded.event, format), format) == stamped
 
 
-def _values(type_: Any) -> st.SearchStrategy[Any]:
-    if isinstance(type_, Kind):
-        return st.lists(_instances(type_), max_size=3).map(tuple)
-    return {
-        float: st.floats(allow_nan=False, allow_infinity=False),
-        int: st.integers(0, 2**63 - 1),
-        str: st.text(max_size=10),
-        bool: st.booleans(),
-        Any: st.none() | st.text(max_size=3),
-    }[type_]
-
-
-def _instances(kind: Kind) -> st.SearchStrategy[Any]:
-    members = {
-        field.name: st.none() | _values(field.type) if field.optional else _values(field.type) for field in kind.fields
-    }
-    return st.builds(kind.event, **members)
-
-
-EVENTS = st.sampled_from(list(TABLE)).flatmap(lambda name: _instances(TABLE[name]))
-
-
-@given(event=EVENTS, format=st.sampled_from(Format))
+@given(event=events(), format=st.sampled_from(Format))
 def test_decoding_undoes_encoding_in_every_format(event: Event, format: Format) -> None:
     assert _decode(encode(event, format), format) == msgspec.structs.replace(event, epoch=EPOCH, received_at=2.0)
 
 
-@given(event=EVENTS, format=st.sampled_from(Format))
+@given(event=events(), format=st.sampled_from(Format))
 def test_an_event_of_the_wire_is_like_one_made_by_hand(event: Event, format: Format) -> None:
     """Class, equality, hash, text and pickle do not show which format it came in."""
     decoded = _decode(encode(event, format), format)
@@ -96,7 +178,7 @@ def test_an_event_of_the_wire_is_like_one_made_by_hand(event: Event, format: For
     assert isinstance(decoded, type(event))
     assert decoded.type == event.type
     assert (decoded, hash(decoded), repr(decoded)) == (made, hash(made), repr(made))
-    assert decoded != msgspec.structs.replace(made, code=made.code + "x")
+    assert decoded != msgspec.structs.replace(made, timestamp=made.timestamp + 1)
     unpickled = pickle.loads(pickle.dumps(decoded))  # noqa: S301 -- our own bytes
     assert unpickled == decoded
     assert type(unpickled) is type(event)
@@ -110,6 +192,7 @@ def test_events_of_different_types_are_never_equal() -> None:
 
 def test_the_table_names_exactly_the_fields_of_each_event_class() -> None:
     assert {kind.name for kind in DataType.all()} == set(TABLE)
+    assert DataType.UNKNOWN.name not in TABLE
     for kind in TABLE.values():
         declared = {field.name for field in msgspec.structs.fields(kind.event)} - {"epoch", "received_at"}
         assert declared == {field.name for field in kind.fields}
@@ -159,10 +242,220 @@ def test_numbers_are_read_in_every_spelling_of_the_exchange() -> None:
     assert trade.best_ask_price is None
 
 
-def test_unknown_fields_are_ignored_and_cannot_set_the_stamp() -> None:
+def test_a_field_of_the_exchange_cannot_set_the_stamp() -> None:
     trade = _decode(TRADE % b',"news":[{}],"epoch":7,"received_at":"x"', Format.DEFAULT)
     assert trade.epoch is EPOCH
     assert trade.received_at == 2.0
+
+
+@pytest.mark.parametrize(
+    ("change", "what", "where"),
+    [
+        (lambda fields: fields | {"news": [{}]}, "unknown field", "trade.news"),
+        (lambda fields: fields | {"ask_bid": "BOTH"}, "unknown value", "trade.ask_bid=BOTH"),
+        (lambda fields: fields | {"best_ask_price": None}, "unknown value", "trade.best_ask_price=null"),
+    ],
+)
+@pytest.mark.parametrize("format", list(Format))
+def test_an_event_of_an_exchange_that_has_moved_on_is_delivered_and_the_drift_counted(
+    change: Any, what: str, where: str, format: Format
+) -> None:
+    decoder = Decoder(format)
+    frame = convert(json.dumps(change(json.loads(TRADE % b""))), format)
+    for count in (1, 2):
+        [event], replies = decoder.decode([frame], EPOCH, 2.0)
+        assert isinstance(event, TradeEvent)
+        assert event.sequential_id == 17877285547970000
+        assert event.epoch is EPOCH
+        assert not replies
+        [drift] = decoder.drift.records()
+        assert (drift.what, drift.where, drift.count) == (what, where, count)
+        assert drift.sample
+
+
+@needs_shared
+def test_drift_within_an_event_is_found_and_amounts_stay_exact() -> None:
+    decoder, fields = Decoder(Format.SIMPLE), json.loads((SAMPLES / "myAsset_SIMPLE.json").read_text())
+    fields["ast"][0]["frozen"] = 1
+    frame = json.dumps(fields).replace(str(fields["ast"][0]["b"]), "1386929.37231066771348207123")
+    [event], _ = decoder.decode([frame], EPOCH, 2.0)
+    assert isinstance(event, MyAssetEvent)
+    assert str(event.assets[0].balance) == "1386929.37231066771348207123"
+    assert [drift.where for drift in decoder.drift.records()] == ["myAsset.assets.frozen"]
+
+
+@pytest.mark.parametrize("format", list(Format))
+def test_an_event_of_an_unknown_type_is_delivered_as_it_came_and_counted(format: Format) -> None:
+    decoder, fields = Decoder(format), {"type": "liquidation", "timestamp": 5, "stream_type": "REALTIME", "x": [1.10]}
+    if format.is_simple:
+        fields["ty"] = fields.pop("type")
+    frame = json.dumps([fields] if format.is_list else fields).encode()
+    [event], replies = decoder.decode([frame], EPOCH, 2.0)
+    assert isinstance(event, UnknownEvent)
+    assert (event.type_name, event.epoch, event.received_at) == ("liquidation", EPOCH, 2.0)
+    assert json.loads(event.payload) == fields == to_fields(event)
+    assert encode(event, format) == frame
+    assert not replies
+    assert [(drift.what, drift.where) for drift in decoder.drift.records()] == [("unknown type", "liquidation")]
+
+
+@given(event=events(), format=st.sampled_from(Format), asked=st.sampled_from(Format))
+def test_an_event_in_another_format_than_asked_for_is_delivered_and_counted(
+    event: Event, format: Format, asked: Format
+) -> None:
+    decoder = Decoder(asked)
+    found, replies = decoder.decode([encode(event, format)], EPOCH, 2.0)
+    assert found == [msgspec.structs.replace(event, epoch=EPOCH, received_at=2.0)]
+    assert not replies
+    spelled_otherwise = format.is_simple is not asked.is_simple
+    assert [drift.what for drift in decoder.drift.records()] == ["other format"] * spelled_otherwise
+
+
+def test_a_null_where_an_object_is_usual_is_drift_and_a_flag_is_no_time() -> None:
+    decoder = Decoder(Format.DEFAULT)
+    fields = {
+        field.name: field.type() for field in TABLE["indicator_signal"].fields if not isinstance(field.type, Kind)
+    }
+    frame = fields | {"type": "indicator_signal", "params": {}, "value": {}, "event_params": None}
+    frame |= {"stream_type": "REALTIME", "timeframe": "5m", "indicator": "rsi", "trigger": "oversold"}
+    [event], _ = decoder.decode([json.dumps(frame)], EPOCH, 0.0)
+    assert event.type == "indicator_signal"
+    assert [drift.where for drift in decoder.drift.records()] == ["indicator_signal.event_params=null"]
+    [event], _ = decoder.decode([b'{"type":"x","timestamp":true}'], EPOCH, 0.0)
+    assert event.timestamp == 0
+
+
+def test_what_is_wrong_with_a_frame_is_told_shortly_however_long_it_is() -> None:
+    frame = b'[{"type":"trade","' + b"y" * 50_000 + b'":1},{"x":1}]'
+    _, replies = DECODERS[Format.JSON_LIST].decode([frame], EPOCH, 0.0)
+    assert len(replies) == 2
+    assert all(isinstance(bad, BadFrame) and len(bad.why) <= 200 and len(bad.sample) <= 200 for bad in replies)
+
+
+class OwnEvent(Event, frozen=True, gc=False, kw_only=True):
+    """An event class of somebody's own."""
+
+
+def test_an_event_class_of_somebodys_own_is_a_value_of_its_own() -> None:
+    own = OwnEvent(timestamp=1, stream_type="")
+    assert own == OwnEvent(timestamp=1, stream_type="")
+    assert own != UnknownEvent(timestamp=1, stream_type="", type_name="", payload=b"")
+
+
+@pytest.mark.parametrize(
+    "bad", [b"7", b'"\xff"', b'{"type":"trade"}', b'{"method":"LIST_SUBSCRIPTIONS","result":1e999}']
+)
+def test_a_bad_element_of_an_array_costs_none_of_the_good_ones(bad: bytes) -> None:
+    good = TRADE % b""
+    found, replies = DECODERS[Format.JSON_LIST].decode([b"[" + b",".join([good, bad, good, good]) + b"]"], EPOCH, 0.0)
+    assert len(found) == 3
+    assert len(replies) == 1
+
+
+def test_an_array_of_rubbish_is_given_up_before_it_takes_long() -> None:
+    for format in (Format.DEFAULT, Format.JSON_LIST):
+        _, replies = DECODERS[format].decode([b"[" + b"1," * 400_000 + b"1]"], EPOCH, 0.0)
+        assert len(replies) < 50
+
+
+def test_a_new_field_that_python_cannot_hold_loses_no_event() -> None:
+    decoder = Decoder(Format.DEFAULT)
+    [event], replies = decoder.decode([TRADE % b',"n":1e999'], EPOCH, 0.0)
+    assert event.code == "KRW-BTC"
+    assert not replies
+    assert [drift.what for drift in decoder.drift.records()] == ["unknown field"]
+
+
+@pytest.mark.parametrize("extra", [b'"error":null', b'"status":"FINAL"', b'"method":"limit"'])
+def test_a_new_field_with_the_name_of_a_reply_loses_no_event(extra: bytes) -> None:
+    decoder = Decoder(Format.DEFAULT)
+    [event], replies = decoder.decode([TRADE % (b"," + extra)], EPOCH, 0.0)
+    assert event.code == "KRW-BTC"
+    assert not replies
+    assert [drift.what for drift in decoder.drift.records()] == ["unknown field"]
+
+
+def test_a_difference_counts_once_a_frame_and_a_type_within_an_object_is_one() -> None:
+    unit = b'{"ask_price":2,"bid_price":1,"ask_size":1,"bid_size":1,"type":"x"}'
+    frame = (
+        b'{"type":"orderbook","code":"KRW-BTC","timestamp":1,"total_ask_size":1,"total_bid_size":1,"orderbook_units":['
+    )
+    decoder = Decoder(Format.DEFAULT)
+    [event], _ = decoder.decode([frame + b",".join([unit] * 30) + b'],"stream_type":"REALTIME"}'], EPOCH, 0.0)
+    assert event.type == "orderbook"
+    [drift] = decoder.drift.records()
+    assert (drift.where, drift.count) == ("orderbook.orderbook_units.type", 1)
+
+
+def test_what_is_null_on_the_wire_is_encoded_as_null() -> None:
+    ticker = {field.name: field.type() for field in TABLE["ticker"].fields if field.type is not Any}
+    assert b'"delisting_date":null' in encode(DataType.TICKER.event(**ticker), Format.DEFAULT)
+    order = {field.name: field.type() for field in TABLE["myOrder"].fields if not field.optional}
+    assert b'"price":null' in encode(DataType.MY_ORDER.event(**order), Format.DEFAULT)
+
+
+def test_the_level_of_a_subscription_is_read_in_both_spellings() -> None:
+    for frame in (
+        b'{"method":"LIST_SUBSCRIPTIONS","result":[{"type":"orderbook","codes":["A"],"level":5}],"ticket":"t"}',
+        b'{"mthd":"LIST_SUBSCRIPTIONS","rslt":[{"ty":"orderbook","cds":["A"],"lv":5}],"tckt":"t"}',
+    ):
+        _, [reply] = DECODERS[Format.DEFAULT].decode([frame], EPOCH, 0.0)
+        assert reply == SubscriptionsReply("t", (Subscribed("orderbook", frozenset({"A"}), 5.0),))
+
+
+def test_the_memory_of_drift_is_bounded_whatever_is_sent() -> None:
+    decoder = Decoder(Format.DEFAULT)
+    for number in range(1000):
+        decoder.decode([json.dumps({"type": f"type {number}" * 100, "x": "y" * 10_000})], EPOCH, 0.0)
+    records = decoder.drift.records()
+    assert len(records) == 101
+    assert sum(record.count for record in records) == 1000
+    assert records[-1].what == "others"
+    assert all(len(record.where) <= 200 and len(record.sample) <= 200 for record in records)
+
+
+@given(event=events(), first=st.sampled_from(Format), second=st.sampled_from(Format))
+def test_converting_to_another_format_and_back_loses_nothing(event: Event, first: Format, second: Format) -> None:
+    frame = encode(event, first)
+    assert json.loads(convert(convert(frame, second), first), parse_float=str) == json.loads(frame, parse_float=str)
+    assert _decode(convert(frame, second), second) == msgspec.structs.replace(event, epoch=EPOCH, received_at=2.0)
+
+
+def test_what_cannot_be_converted_says_why() -> None:
+    with pytest.raises(UsageError, match="not a frame"):
+        convert(b"{", Format.SIMPLE)
+    for frame in ("\ud800", b'{"\xff":1}', b"[" * 100_000):
+        with pytest.raises(UsageError, match="not a frame"):
+            convert(frame, Format.SIMPLE)
+    with pytest.raises(UsageError, match="second 'tp'"):
+        convert(b'{"type":"trade","trade_price":1,"tp":2}', Format.SIMPLE)
+    for odd in (
+        b'{"ty":"orderbook","obu":5}',
+        b'{"ty":"indicator","p":[]}',
+        b'{"ty":1e999999}',
+        b'{"ty":"trade","ty":7}',
+    ):
+        assert convert(odd, Format.SIMPLE) == odd or b'"ty":7' in odd
+    with pytest.raises(UsageError, match="has 2"):
+        convert(b"[{},{}]", Format.SIMPLE)
+    assert convert(b'{"status":"UP"}', Format.SIMPLE_LIST) == b'[{"status":"UP"}]'
+    assert convert(TRADE % b',"news":1.10', Format.SIMPLE).endswith(b'"news":1.10}')
+
+
+@given(batch=st.lists(events(), min_size=1, max_size=5), format=st.sampled_from([Format.JSON_LIST, Format.SIMPLE_LIST]))
+def test_an_array_may_hold_any_number_of_events(batch: list[Event], format: Format) -> None:
+    frame = b"[" + b",".join(encode(event, format)[1:-1] for event in batch) + b"]"
+    found, replies = DECODERS[format].decode([frame], EPOCH, 2.0)
+    assert found == [msgspec.structs.replace(event, epoch=EPOCH, received_at=2.0) for event in batch]
+    assert not replies
+
+
+def test_replies_come_before_the_type_in_telling_frames_apart() -> None:
+    both = TRADE % b',"error":{"name":"NO_CODES","message":""}'
+    for frame in (both, b"[" + both + b"]"):
+        assert DECODERS[Format.DEFAULT].decode([frame], EPOCH, 0.0) == ([], [ErrorReply("NO_CODES", "")])
+    both = TRADE % b',"status":"UP"'
+    assert DECODERS[Format.DEFAULT].decode([both], EPOCH, 0.0) == ([], [StatusReply("UP")])
 
 
 @pytest.mark.parametrize(
@@ -187,16 +480,18 @@ def test_replies_are_told_from_events(frame: bytes | str, reply: Any) -> None:
         b"null",
         b"\xff\xfe",
         b'{"type":"trade"}',
-        b'{"type":"nope"}',
         b"[" * 100_000,
+        b"{" * 100_000,
+        b'{"type":7}',
+        b'{"ty":"trade"}',
+        TRADE[:90],
         "\ud800",
-        b'{"error":7}',
     ],
 )
 def test_a_frame_that_is_nothing_known_is_a_value_with_a_bounded_sample(frame: bytes | str) -> None:
     good = TRADE % b""
-    events, [bad] = DECODERS[Format.DEFAULT].decode([good, frame, good], EPOCH, 0.0)
-    assert len(events) == 2
+    found, [bad] = DECODERS[Format.DEFAULT].decode([good, frame, good], EPOCH, 0.0)
+    assert len(found) == 2
     assert isinstance(bad, BadFrame)
     assert bad.why
     assert len(bad.sample) <= 200
@@ -205,29 +500,5 @@ def test_a_frame_that_is_nothing_known_is_a_value_with_a_bounded_sample(frame: b
 @given(frame=st.one_of(st.binary(), st.text(), st.recursive(st.none() | st.text(), st.lists).map(json.dumps)))
 def test_no_frame_ever_raises(frame: bytes | str) -> None:
     for decoder in DECODERS.values():
-        events, replies = decoder.decode([frame], EPOCH, 0.0)
-        assert len(events) + len(replies) == 1
-
-
-WANTS = st.frozensets(
-    st.builds(Want, st.sampled_from(DataType.all()), st.sampled_from(["KRW-BTC", "KRW-ETH", "BTC-ETH"])), min_size=1
-)
-
-
-@given(wants=WANTS)
-def test_a_request_asks_for_exactly_its_wants_in_one_fixed_order(wants: frozenset[Want]) -> None:
-    ticket, *types, format = json.loads(subscribe(wants, "me", Format.SIMPLE))
-    assert (ticket, format) == ({"ticket": "me"}, {"format": "SIMPLE"})
-    asked = [(part["type"], code) for part in types for code in part["codes"]]
-    assert asked == sorted((want.type.name, want.code) for want in wants)
-    assert len({part["type"] for part in types}) == len(types)
-    assert subscribe(sorted(wants, key=repr), "me", Format.SIMPLE) == subscribe(wants, "me", Format.SIMPLE)
-
-
-def test_wants_are_every_type_for_every_code() -> None:
-    trade, ticker = DataType.TRADE, DataType.TICKER
-    assert wants_of(trade, " krw-btc ") == {Want(trade, "KRW-BTC")}
-    assert wants_of([trade, ticker], ["KRW-BTC", "BTC-ETH", "krw-btc"]) == {
-        Want(kind, code) for kind in (trade, ticker) for code in ("KRW-BTC", "BTC-ETH")
-    }
-    assert attrs.asdict(Want(trade, "KRW-BTC"))["type"] is trade
+        found, replies = decoder.decode([frame], EPOCH, 0.0)
+        assert found or replies

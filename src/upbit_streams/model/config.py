@@ -1,6 +1,7 @@
 """Settings, checked when they are made."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -38,6 +39,15 @@ class Backoff:
 def _websocket_url(_: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
     if not isinstance(value, str) or not value.startswith(("ws://", "wss://")):
         raise InvalidConfigError(f"{attribute.name} must start with ws:// or wss://, not {value!r}")
+    if "@" in value:
+        raise InvalidConfigError(f"{attribute.name} has a user or a password in it; a URL is shown in errors and logs")
+    try:
+        parts = urlsplit(value)
+        has_host = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none
+        has_host = False
+    if not has_host:
+        raise InvalidConfigError(f"{attribute.name} is {value!r}, which names no host and port that could exist")
 
 
 @attrs.frozen(kw_only=True)
@@ -60,7 +70,7 @@ class Config:
     """Changes of what is wanted are collected for this long, then sent as one request."""
     idle_timeout: float = attrs.field(default=60.0, validator=_positive)
     """A connection from which nobody has wanted anything for this long is closed; the next want opens it again."""
-    max_message_size: int = attrs.field(default=1 << 20, validator=_positive)
+    max_message_size: int = attrs.field(default=1 << 20, validator=[attrs.validators.instance_of(int), _positive])
     """In bytes, after decompression. A larger message ends the connection; the largest known is under 10 KiB."""
     backoff: Backoff = attrs.field(factory=Backoff)
     """The waits between attempts to connect."""

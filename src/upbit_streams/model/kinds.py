@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from ..exceptions import UsageError
 from . import events
 
-__all__ = ["DataType", "Format"]
+__all__ = ["Codes", "DataType", "Endpoint", "Format"]
 
 E = TypeVar("E", bound=events.Event, covariant=True)
 
@@ -18,6 +18,37 @@ class Format(StrEnum):
     """One JSON object with full field names."""
     SIMPLE = "SIMPLE"
     """One JSON object with abbreviated field names."""
+    JSON_LIST = "JSON_LIST"
+    """An array of objects as in DEFAULT."""
+    SIMPLE_LIST = "SIMPLE_LIST"
+    """An array of objects as in SIMPLE."""
+
+    @property
+    def is_simple(self) -> bool:
+        """Whether field names are abbreviated."""
+        return self in (Format.SIMPLE, Format.SIMPLE_LIST)
+
+    @property
+    def is_list(self) -> bool:
+        """Whether events come in arrays."""
+        return self in (Format.JSON_LIST, Format.SIMPLE_LIST)
+
+
+class Endpoint(StrEnum):
+    """The exchange's three WebSocket endpoints (protocol section 1). Each is a connection of its own."""
+
+    PUBLIC = "public"
+    PRIVATE = "private"
+    INFO = "info"
+
+
+class Codes(StrEnum):
+    """Whether a data type is asked for by market."""
+
+    REQUIRED = "required"
+    OPTIONAL = "optional"
+    """No codes ask for all markets."""
+    NONE = "none"
 
 
 class DataType(Generic[E]):
@@ -30,7 +61,7 @@ class DataType(Generic[E]):
     type.)
     """
 
-    __slots__ = ("event", "name")
+    __slots__ = ("codes", "endpoint", "event", "name")
 
     TICKER: ClassVar["DataType[events.TickerEvent]"]
     TRADE: ClassVar["DataType[events.TradeEvent]"]
@@ -44,12 +75,22 @@ class DataType(Generic[E]):
     CANDLE_30M: ClassVar["DataType[events.CandleEvent]"]
     CANDLE_60M: ClassVar["DataType[events.CandleEvent]"]
     CANDLE_240M: ClassVar["DataType[events.CandleEvent]"]
+    MY_ORDER: ClassVar["DataType[events.MyOrderEvent]"]
+    MY_ASSET: ClassVar["DataType[events.MyAssetEvent]"]
+    ANNOUNCEMENT: ClassVar["DataType[events.AnnouncementEvent]"]
+    INDICATOR: ClassVar["DataType[events.IndicatorEvent]"]
+    INDICATOR_SIGNAL: ClassVar["DataType[events.IndicatorSignalEvent]"]
+    UNKNOWN: ClassVar["DataType[events.UnknownEvent]"]
+    """Events of types that this library does not know. Nothing asks the exchange for them; they are heard if they
+    come."""
 
-    def __init__(self, event: type[E]) -> None:
+    def __init__(self, event: type[E], endpoint: Endpoint = Endpoint.PUBLIC, codes: Codes = Codes.REQUIRED) -> None:
         self.event = event
         """The class of this type's events."""
         self.name: str = event.type
         """The exchange's name of the type: ``ticker``, ``candle.1m``, ..."""
+        self.endpoint = endpoint
+        self.codes = codes
 
     def __repr__(self) -> str:
         return f"<DataType {self.name}>"
@@ -58,9 +99,9 @@ class DataType(Generic[E]):
         return DataType.from_name, (self.name,)
 
     @staticmethod
-    def all() -> tuple["DataType[events.Event]", ...]:
-        """Every data type there is."""
-        return tuple(_BY_NAME.values())
+    def all(endpoint: Endpoint | None = None) -> tuple["DataType[events.Event]", ...]:
+        """Every data type that the exchange can be asked for, on one endpoint or on any."""
+        return tuple(kind for kind in _BY_NAME.values() if endpoint in (None, kind.endpoint))
 
     @staticmethod
     def from_name(name: str) -> "DataType[events.Event]":
@@ -95,6 +136,15 @@ DataType.CANDLE_15M = DataType(events.Candle15mEvent)
 DataType.CANDLE_30M = DataType(events.Candle30mEvent)
 DataType.CANDLE_60M = DataType(events.Candle60mEvent)
 DataType.CANDLE_240M = DataType(events.Candle240mEvent)
+DataType.MY_ORDER = DataType(events.MyOrderEvent, Endpoint.PRIVATE, Codes.OPTIONAL)
+DataType.MY_ASSET = DataType(events.MyAssetEvent, Endpoint.PRIVATE, Codes.NONE)
+DataType.ANNOUNCEMENT = DataType(events.AnnouncementEvent, Endpoint.PRIVATE, Codes.NONE)
+DataType.INDICATOR = DataType(events.IndicatorEvent, Endpoint.INFO)
+DataType.INDICATOR_SIGNAL = DataType(events.IndicatorSignalEvent, Endpoint.INFO)
 
-_BY_NAME = {kind.name: kind for kind in vars(DataType).values() if isinstance(kind, DataType)}
+DataType.UNKNOWN = DataType(events.UnknownEvent, Endpoint.PUBLIC, Codes.NONE)
+
+_BY_NAME = {
+    kind.name: kind for kind in vars(DataType).values() if isinstance(kind, DataType) and kind is not DataType.UNKNOWN
+}
 _CANDLES = {name: kind for name, kind in _BY_NAME.items() if issubclass(kind.event, events.CandleEvent)}

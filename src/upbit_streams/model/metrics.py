@@ -6,7 +6,7 @@ import attrs
 
 from .epoch import Epoch
 
-__all__ = ["ConnectionState", "ConnectionStatus", "StreamStatistics"]
+__all__ = ["ConnectionState", "ConnectionStatus", "Drift", "StreamStatistics"]
 
 
 class ConnectionState(StrEnum):
@@ -18,6 +18,19 @@ class ConnectionState(StrEnum):
     CONNECTED = "connected"
     RECONNECTING = "reconnecting"
     """The last attempt failed or the last epoch ended; the next attempt is near."""
+
+
+@attrs.frozen
+class Drift:
+    """One difference between what the exchange sends and what this library knows of it."""
+
+    what: str
+    """``unknown field``, ``unknown value``, ``unknown type`` or ``other format``."""
+    where: str
+    """The type, and the field: ``trade.news``, ``ticker.market_state=HALTED``."""
+    count: int
+    sample: str
+    """The first part of the first frame that had it."""
 
 
 @attrs.frozen
@@ -47,6 +60,8 @@ class ConnectionStatus:
     """Frames that were neither an event nor a known reply."""
     last_bad_frame: str
     """The first part of the last of these, with what was wrong with it."""
+    drift: tuple[Drift, ...]
+    """Where the exchange has moved on from what this library knows. Such events are delivered all the same."""
     errors: int
     """Error replies of the exchange."""
 

@@ -1,8 +1,12 @@
 """Frames to events.
 
-The decoder is made from the field table: for every kind a subclass of its public event class that differs in the names
-on the wire only. One call into C decodes a frame straight into such an object, whatever its type; the receive stamp is
-set on the object that the decoder just made and nobody else holds yet, which is why the frozen fields may be set.
+The decoder is made from the field table: for every kind a subclass of its public event class that has the names of one
+format. One call into C decodes a frame straight into such an object, whatever its type; the receive stamp is set on the
+object that was just made and that nobody else holds yet, which is why its frozen fields may be set.
+
+That fast path is strict: it takes no field and no value that the table does not know. What it refuses is looked at
+again slowly and with tolerance (see :mod:`upbit_streams.wire.tolerant`): most often it is an event all the same, of an
+exchange that has moved on.
 """
 
 from collections.abc import Iterable
@@ -11,50 +15,31 @@ from typing import Any, Union
 import msgspec
 from msgspec.structs import force_setattr
 
-from ..model.epoch import NO_EPOCH, Epoch
+from ..model.epoch import Epoch
 from ..model.events import Event
 from ..model.kinds import Format
-from .fields import TABLE, Kind
-from .replies import Reply, reply_to
+from .drift import DriftLog
+from .fields import TABLE
+from .replies import BadFrame, Reply, sample_of
+from .shapes import wire_class
+from .tolerant import TolerantDecoder
 
 __all__ = ["Decoder"]
-
-# The stamp is ours: under these names on the wire, nothing that the exchange could ever send sets it.
-_STAMP_NAMES = {"epoch": "upbit_streams epoch", "received_at": "upbit_streams received_at"}
-_STAMP_MEMBERS: list[Any] = [("epoch", Any, NO_EPOCH), ("received_at", float, 0.0)]
-
-
-def _wire_class(kind: Kind, format: Format, tag: str | None) -> type:
-    simple = format is Format.SIMPLE
-    names = {field.name: field.simple if simple else field.name for field in kind.fields}
-    members = list(_STAMP_MEMBERS) if tag else []
-    for field in kind.fields:
-        wire_type = field.type
-        if isinstance(wire_type, Kind):
-            wire_type = tuple[_wire_class(wire_type, format, None), ...]  # type: ignore[misc]
-        if field.null or field.optional:
-            members.append((field.name, wire_type | None, None))
-        else:
-            members.append((field.name, wire_type))
-    return msgspec.defstruct(
-        kind.event.__name__,
-        members,
-        bases=(kind.event,),
-        rename={**names, **_STAMP_NAMES},
-        tag_field=("ty" if simple else "type") if tag else None,
-        tag=tag,
-        frozen=True,
-        gc=False,
-        kw_only=True,
-    )
 
 
 class Decoder:
     """Decodes the frames of one connection, all in one format."""
 
     def __init__(self, format: Format) -> None:
-        classes = tuple(_wire_class(kind, format, name) for name, kind in TABLE.items())
-        self._decode: Any = msgspec.json.Decoder(Union[classes]).decode  # noqa: UP007 -- made from a tuple
+        classes = tuple(
+            wire_class(kind, simple=format.is_simple, strict=True, tag=name) for name, kind in TABLE.items()
+        )
+        event: Any = Union[classes]  # noqa: UP007 -- made from a tuple
+        self._is_list = format.is_list
+        self._decode: Any = msgspec.json.Decoder(list[event] if format.is_list else event).decode
+        self._tolerant = TolerantDecoder(format)
+        self.drift = DriftLog()
+        """Where the exchange's frames differ from the table."""
 
     def decode(
         self, frames: Iterable[bytes | str], epoch: Epoch, received_at: float
@@ -64,14 +49,26 @@ class Decoder:
         Never raises on what the exchange sent: a frame that is neither event nor reply is a
         :class:`~upbit_streams.wire.replies.BadFrame`.
         """
-        decode, events, replies = self._decode, [], []
+        decode, is_list, events, replies = self._decode, self._is_list, list[Any](), list[Reply]()
         for frame in frames:
             try:
                 event = decode(frame)
             except Exception as why:  # noqa: BLE001 -- whatever it is, a frame must not end the reader
-                replies.append(reply_to(frame, why))
+                found = self._tolerant.decode(frame, str(why), replies, self.drift)
+                events.extend(found)
+                for event in found:
+                    force_setattr(event, "epoch", epoch)
+                    force_setattr(event, "received_at", received_at)
+                continue
+            if is_list:
+                if not event:
+                    replies.append(BadFrame("an empty array", sample_of(frame)))
+                events.extend(event)
+                for each in event:
+                    force_setattr(each, "epoch", epoch)
+                    force_setattr(each, "received_at", received_at)
             else:
+                events.append(event)
                 force_setattr(event, "epoch", epoch)
                 force_setattr(event, "received_at", received_at)
-                events.append(event)
         return events, replies

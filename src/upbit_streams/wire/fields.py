@@ -1,14 +1,18 @@
 """The one table of the exchange's fields (protocol section 4). The decoder and the encoder are made from it.
 
-A new data type is one entry here and its event class in :mod:`upbit_streams.model.events`.
+A new data type is one entry here, its event class in :mod:`upbit_streams.model.events`, and its constant of
+:class:`~upbit_streams.DataType`.
 """
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import attrs
 
 from ..model import events
+from ..model.indicators import INDICATORS, TIMEFRAMES, TRIGGERS
+from ..model.subscriptions import CATEGORIES
 
 __all__ = ["TABLE", "Field", "Kind"]
 
@@ -22,11 +26,15 @@ class Field:
     simple: str
     """Its name in the SIMPLE format."""
     type: Any
-    """``float``, ``int``, ``str``, ``bool``, ``Any``, or the :class:`Kind` of the objects in an array."""
+    """``float``, ``int``, ``str``, ``bool``, ``Decimal``, ``Any``, or the :class:`Kind` of an object within."""
+    array: bool = False
+    """An array of these."""
     optional: bool = False
     """Some hosts, or some years, do not send it."""
     null: bool = False
     """It may be sent as ``null``."""
+    values: tuple[str, ...] = ()
+    """The values that the exchange is known to send, where they are few; others must be expected."""
 
 
 @attrs.frozen
@@ -39,7 +47,9 @@ class Kind:
 
 _CODE = Field("code", "cd", str)
 _TIMESTAMP = Field("timestamp", "tms", int)
-_STREAM_TYPE = Field("stream_type", "st", str)
+_STREAM_TYPE = Field("stream_type", "st", str, values=("SNAPSHOT", "REALTIME"))
+_ASK_BID = Field("ask_bid", "ab", str, values=("ASK", "BID"))
+_CHANGE = Field("change", "c", str, values=("RISE", "EVEN", "FALL"))
 
 _TICKER = (
     _CODE,
@@ -49,12 +59,12 @@ _TICKER = (
     Field("trade_price", "tp", float),
     Field("prev_closing_price", "pcp", float),
     Field("acc_trade_price", "atp", float),
-    Field("change", "c", str),
+    _CHANGE,
     Field("change_price", "cp", float),
     Field("signed_change_price", "scp", float),
     Field("change_rate", "cr", float),
     Field("signed_change_rate", "scr", float),
-    Field("ask_bid", "ab", str),
+    _ASK_BID,
     Field("trade_volume", "tv", float),
     Field("acc_trade_volume", "atv", float),
     Field("trade_date", "tdt", str),
@@ -66,10 +76,10 @@ _TICKER = (
     Field("highest_52_week_date", "h52wdt", str),
     Field("lowest_52_week_price", "l52wp", float),
     Field("lowest_52_week_date", "l52wdt", str),
-    Field("market_state", "ms", str),
+    Field("market_state", "ms", str, values=("PREVIEW", "ACTIVE", "DELISTED")),
     Field("is_trading_suspended", "its", bool, optional=True),
     Field("delisting_date", "dd", Any, optional=True, null=True),
-    Field("market_warning", "mw", str, optional=True),
+    Field("market_warning", "mw", str, optional=True, values=("NONE", "CAUTION")),
     _TIMESTAMP,
     Field("acc_trade_price_24h", "atp24h", float),
     Field("acc_trade_volume_24h", "atv24h", float),
@@ -84,9 +94,9 @@ _TRADE = (
     Field("trade_timestamp", "ttms", int),
     Field("trade_price", "tp", float),
     Field("trade_volume", "tv", float),
-    Field("ask_bid", "ab", str),
+    _ASK_BID,
     Field("prev_closing_price", "pcp", float),
-    Field("change", "c", str),
+    _CHANGE,
     Field("change_price", "cp", float),
     Field("sequential_id", "sid", int),
     Field("best_ask_price", "bap", float, optional=True),
@@ -111,7 +121,7 @@ _ORDERBOOK = (
     _TIMESTAMP,
     Field("total_ask_size", "tas", float),
     Field("total_bid_size", "tbs", float),
-    Field("orderbook_units", "obu", _ORDERBOOK_UNIT),
+    Field("orderbook_units", "obu", _ORDERBOOK_UNIT, array=True),
     _STREAM_TYPE,
     Field("level", "lv", float, optional=True),
 )
@@ -130,6 +140,135 @@ _CANDLE = (
     _STREAM_TYPE,
 )
 
+_MY_ORDER = (
+    _CODE,
+    Field("uuid", "uid", str),
+    _ASK_BID,
+    Field("order_type", "ot", str, values=("limit", "price", "market", "best")),
+    Field("state", "s", str, values=("wait", "watch", "trade", "done", "cancel", "prevented")),
+    Field("trade_uuid", "tuid", str, optional=True, null=True),
+    Field("price", "p", Decimal, optional=True, null=True),
+    Field("avg_price", "ap", Decimal, optional=True, null=True),
+    Field("volume", "v", Decimal, optional=True, null=True),
+    Field("remaining_volume", "rv", Decimal, optional=True, null=True),
+    Field("executed_volume", "ev", Decimal, optional=True, null=True),
+    Field("trades_count", "tc", int),
+    Field("reserved_fee", "rsf", Decimal, optional=True, null=True),
+    Field("remaining_fee", "rmf", Decimal, optional=True, null=True),
+    Field("paid_fee", "pf", Decimal, optional=True, null=True),
+    Field("locked", "l", Decimal, optional=True, null=True),
+    Field("executed_funds", "ef", Decimal, optional=True, null=True),
+    Field("time_in_force", "tif", str, optional=True, null=True, values=("ioc", "fok", "post_only")),
+    Field("trade_fee", "tf", Decimal, optional=True, null=True),
+    Field("is_maker", "im", bool, optional=True, null=True),
+    Field("identifier", "id", str, optional=True, null=True),
+    Field("smp_type", "smpt", str, optional=True, null=True, values=("none", "reduce", "cancel_maker", "cancel_taker")),
+    Field("prevented_volume", "pv", Decimal, optional=True, null=True),
+    Field("prevented_locked", "pl", Decimal, optional=True, null=True),
+    Field("trade_timestamp", "ttms", int, optional=True, null=True),
+    Field("order_timestamp", "otms", int),
+    _TIMESTAMP,
+    _STREAM_TYPE,
+)
+
+_ASSET = Kind(
+    events.Asset,
+    (
+        Field("currency", "cu", str),
+        Field("balance", "b", Decimal),
+        Field("locked", "l", Decimal),
+    ),
+)
+
+_MY_ASSET = (
+    Field("asset_uuid", "astuid", str),
+    Field("assets", "ast", _ASSET, array=True),
+    Field("asset_timestamp", "asttms", int),
+    _TIMESTAMP,
+    _STREAM_TYPE,
+)
+
+_ANNOUNCEMENT = (
+    Field("event_type", "et", str, values=("CREATED", "UPDATED")),
+    Field("uuid", "uid", str),
+    Field("title", "tt", str),
+    Field("category", "cat", str, values=CATEGORIES),
+    Field("url", "url", str),
+    Field("first_listed_at", "flat", str),
+    Field("listed_at", "lat", str),
+    _TIMESTAMP,
+    _STREAM_TYPE,
+    Field("body", "bd", str, optional=True, null=True),
+)
+
+_INDICATOR_PARAMS = Kind(
+    events.IndicatorParams,
+    (
+        Field("period", "p", int, optional=True),
+        Field("type", "t", str, optional=True, values=("SMA", "EMA")),
+        Field("short_period", "shp", int, optional=True),
+        Field("long_period", "lop", int, optional=True),
+        Field("multiplier", "m", float, optional=True),
+        Field("fast", "f", int, optional=True),
+        Field("slow", "s", int, optional=True),
+        Field("signal_period", "sgp", int, optional=True),
+    ),
+)
+
+_INDICATOR_VALUE = Kind(
+    events.IndicatorValue,
+    (
+        Field("volume", "vol", float, optional=True),
+        Field("avg_volume", "av", float, optional=True),
+        Field("ratio", "rto", float, optional=True),
+        Field("rsi", "rsi", float, optional=True),
+        Field("value", "value", float, optional=True),
+        Field("ma_short", "mas", float, optional=True),
+        Field("ma_long", "mal", float, optional=True),
+        Field("bb_upper", "bbu", float, optional=True),
+        Field("bb_middle", "bbm", float, optional=True),
+        Field("bb_lower", "bbl", float, optional=True),
+        Field("macd", "macd", float, optional=True),
+        Field("macd_signal", "macds", float, optional=True),
+        Field("histogram", "hist", float, optional=True),
+    ),
+)
+
+_SIGNAL_PARAMS = Kind(
+    events.SignalParams,
+    (
+        Field("threshold", "th", float, optional=True),
+        Field("multiplier", "mul", float, optional=True),
+    ),
+)
+
+_TIMEFRAME = Field("timeframe", "tf", str, values=TIMEFRAMES)
+_INDICATOR_NAME = Field("indicator", "ind", str, values=tuple(INDICATORS))
+
+_INDICATOR = (
+    _CODE,
+    _TIMEFRAME,
+    _INDICATOR_NAME,
+    Field("params", "p", _INDICATOR_PARAMS),
+    Field("candle_date_time_utc", "cdttmu", str),
+    Field("value", "v", _INDICATOR_VALUE),
+    _TIMESTAMP,
+    _STREAM_TYPE,
+)
+
+_INDICATOR_SIGNAL = (
+    _CODE,
+    _TIMEFRAME,
+    _INDICATOR_NAME,
+    Field("params", "p", _INDICATOR_PARAMS),
+    Field("trigger", "tr", str, values=TRIGGERS),
+    Field("event_params", "ep", _SIGNAL_PARAMS, optional=True),
+    Field("candle_date_time_utc", "cdttmu", str),
+    Field("value", "v", _INDICATOR_VALUE),
+    _TIMESTAMP,
+    _STREAM_TYPE,
+)
+
 TABLE: Mapping[str, Kind] = {
     "ticker": Kind(events.TickerEvent, _TICKER),
     "trade": Kind(events.TradeEvent, _TRADE),
@@ -143,5 +282,10 @@ TABLE: Mapping[str, Kind] = {
     "candle.30m": Kind(events.Candle30mEvent, _CANDLE),
     "candle.60m": Kind(events.Candle60mEvent, _CANDLE),
     "candle.240m": Kind(events.Candle240mEvent, _CANDLE),
+    "myOrder": Kind(events.MyOrderEvent, _MY_ORDER),
+    "myAsset": Kind(events.MyAssetEvent, _MY_ASSET),
+    "announcement": Kind(events.AnnouncementEvent, _ANNOUNCEMENT),
+    "indicator": Kind(events.IndicatorEvent, _INDICATOR),
+    "indicator_signal": Kind(events.IndicatorSignalEvent, _INDICATOR_SIGNAL),
 }
 """From the exchange's name of a type to its kind."""

@@ -1,14 +1,27 @@
-"""What the exchange says that is not market data (protocol sections 4.8, 5 and 6)."""
+"""What the exchange says that is not an event (protocol sections 2.5, 4.8, 5 and 6)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
-import msgspec
 
-__all__ = ["BadFrame", "ErrorReply", "Reply", "StatusReply", "reply_to"]
+__all__ = [
+    "BadFrame",
+    "ErrorReply",
+    "Reply",
+    "StatusReply",
+    "Subscribed",
+    "SubscriptionsReply",
+    "control_reply",
+    "sample_of",
+]
 
 _SAMPLE = 200
-"""How many bytes of a frame that nobody understands are kept, to show to a person."""
+"""How much of a frame that nobody understands is kept, to show to a person."""
+
+
+def _short(content: Any) -> str:
+    return str(content)[:_SAMPLE]
 
 
 @attrs.frozen
@@ -29,33 +42,67 @@ class StatusReply:
 
 
 @attrs.frozen
-class BadFrame:
-    """A frame that is neither an event nor a reply."""
+class Subscribed:
+    """One entry of what the exchange believes is subscribed."""
 
-    why: str
+    type: str
+    codes: frozenset[str]
+    """Empty where the type is not asked for by market."""
+    level: float = 0.0
+
+
+@attrs.frozen
+class SubscriptionsReply:
+    """The answer to ``LIST_SUBSCRIPTIONS`` (protocol section 2.5)."""
+
+    ticket: str
+    subscriptions: tuple[Subscribed, ...]
+
+
+@attrs.frozen
+class BadFrame:
+    """A frame, or an element of one, that is neither an event nor a reply. Both texts are short, whatever was sent."""
+
+    why: str = attrs.field(converter=_short)
     sample: str
 
 
-Reply = ErrorReply | StatusReply | BadFrame
+Reply = ErrorReply | StatusReply | SubscriptionsReply | BadFrame
 
 
-class _Control(msgspec.Struct):
-    error: dict[str, Any] | None = None
-    status: str | None = None
+def control_reply(fields: Mapping[str, Any]) -> Reply | None:
+    """The reply that an object is, in either spelling; None if it is none. An event has none of the names looked
+    for."""
+    if fields.get("error") is not None:
+        error = fields["error"]
+        if not isinstance(error, Mapping):
+            return ErrorReply("", _short(error))
+        return ErrorReply(_short(error.get("name", "")), _short(error.get("message", "")))
+    if fields.get("status") is not None:
+        return StatusReply(_short(fields["status"]))
+    if "method" in fields or "mthd" in fields:
+        entries = fields.get("result", fields.get("rslt"))
+        ticket = fields.get("ticket", fields.get("tckt", ""))
+        return SubscriptionsReply(
+            _short(ticket),
+            tuple(_subscribed(entry) for entry in entries if isinstance(entry, Mapping))
+            if isinstance(entries, list)
+            else (),
+        )
+    return None
 
 
-_decode_control = msgspec.json.Decoder(_Control).decode
-
-
-def reply_to(frame: bytes | str, why: Exception) -> Reply:
-    """What a frame is that did not decode as an event because of ``why``. Never raises."""
-    try:
-        control = _decode_control(frame)
-    except Exception:  # noqa: BLE001 -- not even an object; `why` says more
-        control = _Control()
-    if control.error is not None:
-        return ErrorReply(str(control.error.get("name", "")), str(control.error.get("message", "")))
-    if control.status is not None:
-        return StatusReply(control.status)
+def sample_of(frame: bytes | str) -> str:
+    """The first part of a frame, as text."""
     head = frame[:_SAMPLE]
-    return BadFrame(str(why), head.decode("utf-8", "replace") if isinstance(head, bytes) else head)
+    return head.decode("utf-8", "replace") if isinstance(head, bytes) else head
+
+
+def _subscribed(entry: Mapping[str, Any]) -> Subscribed:
+    codes = entry.get("codes", entry.get("cds"))
+    level = entry.get("level", entry.get("lv"))
+    return Subscribed(
+        type=_short(entry.get("type", entry.get("ty", ""))),
+        codes=frozenset(map(str, codes)) if isinstance(codes, list) else frozenset(),
+        level=float(level) if isinstance(level, int | float) else 0.0,
+    )
