@@ -18,7 +18,12 @@ hypothesis.settings.register_profile(
     print_blob=True,
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
 )
-hypothesis.settings.register_profile("quick", hypothesis.settings.get_profile("default"), max_examples=10, phases=[hypothesis.Phase.generate])
+hypothesis.settings.register_profile(
+    "quick",
+    hypothesis.settings.get_profile("default"),
+    max_examples=10,
+    phases=[hypothesis.Phase.generate],
+)
 hypothesis.settings.register_profile("long", hypothesis.settings.get_profile("default"), max_examples=1000)
 hypothesis.settings.load_profile("default")
 

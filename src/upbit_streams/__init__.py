@@ -3,6 +3,7 @@
 from .client import Client
 from .engine.backpressure import DropOldest
 from .exceptions import (
+    ConflictError,
     ConnectFailedError,
     ConnectionLostError,
     DuplicateNameError,
@@ -21,25 +22,51 @@ from .exceptions import (
 from .manager import Manager, current_manager, open_manager
 from .model.config import REGIONS, Backoff, Config
 from .model.epoch import Epoch
-from .model.events import CandleEvent, Event, OrderbookEvent, OrderbookUnit, TickerEvent, TradeEvent
-from .model.kinds import DataType, Format
-from .model.metrics import ConnectionState, ConnectionStatus, StreamStatistics
+from .model.events import (
+    AnnouncementEvent,
+    Asset,
+    CandleEvent,
+    Event,
+    IndicatorEvent,
+    IndicatorParams,
+    IndicatorSignalEvent,
+    IndicatorValue,
+    MarketEvent,
+    MyAssetEvent,
+    MyOrderEvent,
+    OrderbookEvent,
+    OrderbookUnit,
+    SignalParams,
+    TickerEvent,
+    TradeEvent,
+    UnknownEvent,
+)
+from .model.indicators import Indicator, indicator, signal
+from .model.kinds import DataType, Endpoint, Format
+from .model.metrics import ConnectionState, ConnectionStatus, Drift, StreamStatistics
 from .streams import EventStream
-from .wire.encode import to_fields
+from .transport.interface import Connector, Transport
+from .wire.encode import convert, to_fields
 
 __all__ = [
     "REGIONS",
+    "AnnouncementEvent",
+    "Asset",
     "Backoff",
     "CandleEvent",
     "Client",
     "Config",
+    "ConflictError",
     "ConnectFailedError",
     "ConnectionLostError",
     "ConnectionState",
     "ConnectionStatus",
+    "Connector",
     "DataType",
+    "Drift",
     "DropOldest",
     "DuplicateNameError",
+    "Endpoint",
     "Epoch",
     "Event",
     "EventStream",
@@ -48,21 +75,35 @@ __all__ = [
     "FeedError",
     "Format",
     "HandshakeRefusedError",
+    "Indicator",
+    "IndicatorEvent",
+    "IndicatorParams",
+    "IndicatorSignalEvent",
+    "IndicatorValue",
     "InvalidCodeError",
     "InvalidConfigError",
     "Manager",
+    "MarketEvent",
+    "MyAssetEvent",
+    "MyOrderEvent",
     "NotReadyError",
     "NotRegisteredError",
     "OrderbookEvent",
     "OrderbookUnit",
     "ScopeError",
+    "SignalParams",
     "StreamStatistics",
     "TickerEvent",
     "TradeEvent",
+    "Transport",
+    "UnknownEvent",
     "UpbitStreamsError",
     "UsageError",
+    "convert",
     "current_manager",
+    "indicator",
     "open_manager",
+    "signal",
     "to_fields",
 ]
 

@@ -5,6 +5,7 @@
     UpbitStreamsError
      ├── UsageError                you did something that cannot work; the message says what to do instead
      │    ├── InvalidCodeError         a market code that cannot exist
+     │    ├── ConflictError            wants that no connection can serve together
      │    ├── InvalidConfigError       a setting outside its range
      │    ├── NotRegisteredError       data was asked for that nobody registered
      │    ├── ScopeError               something was used outside its ``async with``
@@ -21,6 +22,7 @@ The names of the standard library are not reused, so ``except TimeoutError`` nev
 """
 
 __all__ = [
+    "ConflictError",
     "ConnectFailedError",
     "ConnectionLostError",
     "DuplicateNameError",
@@ -54,6 +56,10 @@ class InvalidCodeError(UsageError):
             f"{code!r} is not a market code; a code is the quote currency, a dash and the base currency, like 'KRW-BTC'"
         )
         self.code = code
+
+
+class ConflictError(UsageError):
+    """Things are wanted together that the exchange cannot serve on one connection."""
 
 
 class InvalidConfigError(UsageError):

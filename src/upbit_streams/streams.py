@@ -1,8 +1,8 @@
 """What a consumer iterates."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Generic, Self, TypeVar, cast
+from typing import Any, Generic, Self, TypeVar, cast
 
 import anyio
 
@@ -31,24 +31,49 @@ class EventStream(anyio.AsyncContextManagerMixin, Generic[E_co]):
     Across a reconnect the stream goes on; ``event.epoch`` tells which life of the connection an event comes from.
     """
 
-    def __init__(self, hub: Hub, wants: frozenset[Want], policy: DropOldest) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        wants: frozenset[Want],
+        policy: DropOldest,
+        enter: Callable[["EventStream[Any]"], None],
+        leave: Callable[["EventStream[Any]"], None],
+    ) -> None:
         self._hub = hub
         self._wants = wants
         self._policy = policy
+        self._enter = enter
+        self._leave = leave
         self._channel: Channel | None = None
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self, None]:
+        if self._channel is not None:
+            raise ScopeError("this stream has been entered already; make another one with client.stream(...)")
+        self._enter(self)
+        try:
+            self._hub.register(self._wants)
+        except BaseException:
+            self._leave(self)
+            raise
         channel = Channel(self._policy)
-        self._hub.register(self._wants)
         self._hub.attach(self._wants, channel)
         self._channel = channel
         try:
             yield self
         finally:
+            self._leave(self)
             self._hub.detach(self._wants, channel)
             self._hub.unregister(self._wants)
             channel.close()
+
+    def close(self) -> None:
+        """End the stream before its block is left: whoever waits in it gets a :class:`ScopeError`.
+
+        Its client does this when the client's own block is left, so that nobody waits for events that never come.
+        """
+        if self._channel is not None:
+            self._channel.close()
 
     async def receive(self) -> E_co:
         """Wait for the next event.

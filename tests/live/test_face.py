@@ -11,17 +11,26 @@ from upbit_streams import (
     DataType,
     DropOldest,
     DuplicateNameError,
+    Endpoint,
     FeedCrashedError,
     InvalidCodeError,
     InvalidConfigError,
     NotReadyError,
     NotRegisteredError,
+    OrderbookEvent,
     ScopeError,
     UsageError,
     current_manager,
     open_manager,
 )
-from upbit_streams.testing import MarketSimulation, MarketSource, Refusal, SimulatedExchange, memory_connector
+from upbit_streams.testing import (
+    MarketSimulation,
+    MarketSource,
+    Refusal,
+    Session,
+    SimulatedExchange,
+    memory_connector,
+)
 
 START = 1_795_000_000
 
@@ -34,7 +43,7 @@ async def test_every_public_type_can_be_pulled_once_ready() -> None:
     exchange = SimulatedExchange(MarketSource(MarketSimulation(start_ms=START * 1000)))
     async with open_manager(connector=memory_connector(exchange, _wall), wall=_wall) as manager:
         async with manager.open_client("strategy") as client:
-            await client.register_interest(DataType.all(), ["KRW-BTC", "krw-eth"])
+            await client.register_interest(DataType.all(Endpoint.PUBLIC), ["KRW-BTC", "krw-eth"])
             await client.wait_ready()
             assert client.get_ticker("KRW-ETH").code == "KRW-ETH"
             assert client.get_trade("krw-btc").trade_price > 0
@@ -100,7 +109,17 @@ async def test_bad_input_is_refused_where_it_is_given() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"url": "http://x"}, {"ping_interval": 0}, {"format": "SIMPLE"}, {"connect_timeout": float("nan")}]
+    "settings",
+    [
+        {"url": "http://x"},
+        {"url": "ws://"},
+        {"url": "ws://h:99999"},
+        {"url": "ws://me:secret@h/"},
+        {"max_message_size": 1.5},
+        {"ping_interval": 0},
+        {"format": "SIMPLE"},
+        {"connect_timeout": float("nan")},
+    ],
 )
 def test_a_setting_outside_its_range_is_refused_when_it_is_made(settings: dict[str, object]) -> None:
     with pytest.raises((InvalidConfigError, TypeError), match=next(iter(settings))):
@@ -127,6 +146,150 @@ async def test_streams_and_clients_refuse_to_work_outside_their_scope() -> None:
             await client.register_interest(DataType.TRADE, CODES)
         with pytest.raises(ScopeError, match="'strategy'"):
             client.get_trade("KRW-BTC")
+
+
+async def test_nothing_opens_in_a_scope_that_was_left() -> None:
+    async with open_world() as world:
+        async with world.manager.open_client("strategy") as client:
+            stream = client.stream(DataType.TRADE, CODES)
+            async with stream:
+                pass
+            with pytest.raises(ScopeError, match="entered already"):
+                async with stream:
+                    pass
+            later = client.stream(DataType.TRADE, CODES)
+        with pytest.raises(ScopeError, match="'strategy'"):
+            async with later:
+                pass
+    with pytest.raises(ScopeError, match="manager 'main'"):
+        async with world.manager.open_client("strategy"):
+            pass
+
+
+async def test_a_market_given_back_and_taken_again_at_once_is_asked_for_again() -> None:
+    """Its present state comes with a request only, and a quiet market sends nothing else."""
+    exchange = SimulatedExchange(MarketSource(MarketSimulation(start_ms=START * 1000, rate=0.001)))
+    async with open_manager(connector=memory_connector(exchange, _wall), wall=_wall) as manager:
+        async with manager.open_client("steady") as steady:
+            await steady.register_interest(DataType.TICKER, "KRW-ETH")
+            for name in ("first", "second"):
+                async with manager.open_client(name) as client:
+                    await client.register_interest(DataType.TICKER, "KRW-BTC")
+                    await client.wait_ready()
+
+
+async def test_a_consumer_that_joins_later_is_shown_the_present_state_first() -> None:
+    async with open_world() as world, world.manager.open_client("strategy") as client:
+        await client.register_interest(DataType.TRADE, "KRW-BTC")
+        await anyio.sleep(5.05)
+        latest = client.get_trade("KRW-BTC")
+        async with client.stream(DataType.TRADE, "KRW-BTC") as late:
+            first = late.receive_nowait()
+            assert (first.sequential_id, first.stream_type) == (latest.sequential_id, "SNAPSHOT")
+            second = await late.receive()
+            assert (second.sequential_id, second.stream_type) == (latest.sequential_id + 1, "REALTIME")
+        async with client.stream(DataType.TRADE, "KRW-BTC", snapshot=False) as changes:
+            assert (await changes.receive()).stream_type == "REALTIME"
+        async with client.stream(DataType.TRADE, "KRW-BTC", realtime=False) as states:
+            await states.receive()
+            with anyio.move_on_after(5) as waiting:
+                await states.receive()
+            assert waiting.cancelled_caught
+
+
+async def test_clients_that_want_different_books_of_one_market_each_get_what_they_asked_for() -> None:
+    exchange = SimulatedExchange(MarketSource(MarketSimulation(start_ms=START * 1000)))
+    book = DataType.ORDERBOOK
+    async with open_manager(connector=memory_connector(exchange, _wall), wall=_wall) as manager:
+        async with manager.open_client("small") as small, manager.open_client("grouped") as grouped:
+            await small.register_interest(book, "KRW-BTC", count=5)
+            await grouped.register_interest(book, "KRW-BTC", level=10_000)
+            async with grouped.stream([book, DataType.TRADE], "KRW-BTC", count=15) as fifteen:
+                await small.wait_ready()
+                await grouped.wait_ready()
+                await anyio.sleep(20)
+                assert len(small.get_orderbook("KRW-BTC").orderbook_units) == 5
+                assert small.get_orderbook("KRW-BTC").level == 0
+                wide = grouped.get_orderbook("KRW-BTC", level=10_000)
+                assert wide.level == 10_000
+                assert all(price % 10_000 == 0 for price, _ in (*wide.asks, *wide.bids))
+                books = [event for event in await fifteen.receive_batch() if isinstance(event, OrderbookEvent)]
+                assert {(len(each.orderbook_units), each.level) for each in books} == {(15, 0)}
+                with pytest.raises(NotRegisteredError):
+                    grouped.get_orderbook("KRW-BTC")
+        with pytest.raises(UsageError, match="for order books"):
+            async with manager.open_client("wrong") as wrong:
+                await wrong.register_interest(DataType.TRADE, "KRW-BTC", count=5)
+
+
+async def test_who_joins_later_and_wants_more_waits_for_it() -> None:
+    exchange = SimulatedExchange(MarketSource(MarketSimulation(start_ms=START * 1000)))
+    async with open_manager(connector=memory_connector(exchange, _wall), wall=_wall) as manager:
+        async with manager.open_client("small") as small, manager.open_client("large") as large:
+            await small.register_interest(DataType.ORDERBOOK, "KRW-BTC", count=5)
+            await small.wait_ready()
+            await anyio.sleep(3)
+            await large.register_interest(DataType.ORDERBOOK, "KRW-BTC")
+            async with large.stream(DataType.ORDERBOOK, "KRW-BTC") as books:
+                await large.wait_ready()
+                assert len(large.get_orderbook("KRW-BTC").orderbook_units) == 30
+                assert len(small.get_orderbook("KRW-BTC").orderbook_units) == 5
+                await anyio.sleep(5)
+                assert {len(book.orderbook_units) for book in await books.receive_batch()} == {5, 30}
+                assert (await books.receive()).stream_type == "REALTIME"
+
+
+async def test_an_old_state_is_never_shown_as_the_present_one() -> None:
+    exchange = SimulatedExchange(MarketSource(MarketSimulation(start_ms=START * 1000)))
+    async with open_manager(connector=memory_connector(exchange, _wall), wall=_wall) as manager:
+        async with manager.open_client("first") as first, manager.open_client("second") as second:
+            async with first.stream(DataType.TICKER, "KRW-BTC", realtime=False) as once:
+                await once.receive()
+                await anyio.sleep(600)
+                await second.register_interest(DataType.TICKER, "KRW-BTC")
+                async with second.stream(DataType.TICKER, "KRW-BTC", realtime=False) as again:
+                    await second.wait_ready()
+                    assert second.get_ticker("KRW-BTC").received_at == pytest.approx(_wall(), abs=1)
+                    assert (await again.receive()).received_at == pytest.approx(_wall(), abs=1)
+                    await anyio.sleep(60)
+                    assert again.statistics().published == 1, "it was shown more than one present state"
+                assert once.statistics().published == 1
+
+
+async def test_who_wants_no_more_than_is_subscribed_costs_no_request() -> None:
+    exchange, requests = SimulatedExchange(MarketSource(MarketSimulation(start_ms=START * 1000))), list[str]()
+
+    class Listening(Session):
+        def receive(self, now: float, message: str | bytes) -> None:
+            requests.append(str(message))
+            super().receive(now, message)
+
+    connect = memory_connector(exchange, _wall)
+
+    async def listening(url: str, config: upbit_streams.Config) -> upbit_streams.Transport:
+        transport = await connect(url, config)
+        for session in exchange.sessions:
+            session.__class__ = Listening
+        return transport
+
+    async with open_manager(connector=listening, wall=_wall) as manager, manager.open_client("strategy") as client:
+        await client.register_interest(DataType.ORDERBOOK, "KRW-BTC")
+        await client.wait_ready()
+        for options in ({"count": 5}, {"snapshot": False}, {"realtime": False}, {}):
+            async with client.stream(DataType.ORDERBOOK, "KRW-BTC", **options) as books:
+                await books.receive()
+            await anyio.sleep(1)
+        assert len(requests) == 1
+
+
+async def test_what_this_version_does_not_connect_to_says_so() -> None:
+    async with open_world() as world, world.manager.open_client("strategy") as client:
+        with pytest.raises(UsageError, match="private endpoint"):
+            await client.register_interest(DataType.MY_ASSET, ())
+        with pytest.raises(UsageError, match="private endpoint"):
+            async with client.stream(DataType.MY_ORDER, "KRW-BTC"):
+                pass
+        await client.register_interest(DataType.TRADE, "KRW-BTC")
 
 
 async def test_names_are_unique_while_they_are_open() -> None:

@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from upbit_streams import FeedCrashedError
+from upbit_streams import ConnectionLostError, FeedCrashedError
 from upbit_streams.engine.service import first_of, open_service
 
 
@@ -38,6 +38,46 @@ async def test_the_first_failure_leaves_bare_and_later_ones_are_noted_on_it() ->
         await first_of(a=fail, b=fail_while_ending, c=anyio.sleep_forever)
     assert raised.value is first
     assert any("second" in note for note in first.__notes__)
+
+
+async def test_a_bug_does_not_hide_behind_a_lost_connection() -> None:
+    async def lose() -> None:
+        raise ConnectionLostError("gone")
+
+    async def crash_while_ending() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await first_of(a=crash_while_ending, b=lose)
+
+
+async def test_an_interrupt_in_the_background_leaves_bare() -> None:
+    interrupt = KeyboardInterrupt()
+
+    async def crash() -> None:
+        raise interrupt
+
+    with pytest.raises(KeyboardInterrupt) as raised:
+        async with open_service(lambda: first_of(crash=crash), "test"):
+            await anyio.sleep_forever()
+    assert raised.value is interrupt
+
+
+async def test_an_error_of_a_block_that_a_crash_cancelled_tells_of_the_crash() -> None:
+    async def crash() -> None:
+        raise ZeroDivisionError
+
+    error = ValueError("mine")
+    with pytest.raises(ValueError, match="mine"):
+        async with open_service(crash, "test"):
+            try:
+                await anyio.sleep_forever()
+            finally:
+                raise error
+    assert "ZeroDivisionError" in error.__notes__[0]
 
 
 async def test_cancelling_cancels_all_of_them() -> None:

@@ -34,17 +34,24 @@ class Channel:
     def __init__(self, policy: DropOldest) -> None:
         self._capacity = policy.capacity
         self._send, self._receive = anyio.create_memory_object_stream[Any](policy.capacity)
+        self._closed = False
         self._published = self._delivered = self._dropped = 0
 
     def put(self, event: Event) -> None:
         """Take one event from the hub. Never waits."""
+        if self._closed:
+            return
+        if self._published - self._delivered - self._dropped >= self._capacity:
+            self._drop_oldest()
         self._published += 1
+        self._send.send_nowait(event)
+
+    def _drop_oldest(self) -> None:
         try:
-            self._send.send_nowait(event)
-        except anyio.WouldBlock:
             self._receive.receive_nowait()
-            self._dropped += 1
-            self._send.send_nowait(event)
+        except anyio.WouldBlock:
+            return  # the only one that waits is already in the hands of a receiver that has not run yet
+        self._dropped += 1
 
     async def receive(self) -> Any:
         event = await self._receive.receive()
@@ -79,5 +86,7 @@ class Channel:
         )
 
     def close(self) -> None:
+        """Whoever waits in ``receive`` gets ``anyio.EndOfStream``, later calls ``anyio.ClosedResourceError``."""
+        self._closed = True
         self._send.close()
         self._receive.close()

@@ -10,7 +10,7 @@ from ..exceptions import ExchangeError, FeedError
 from ..model.config import Config
 from ..model.epoch import Epoch
 from ..model.metrics import ConnectionState, ConnectionStatus
-from ..rules.backoff import delay, next_attempt
+from ..rules.backoff import delay, next_failures
 from ..rules.rate_limit import RateLimit
 from ..transport.interface import Connector
 from ..wire.decode import Decoder
@@ -52,17 +52,27 @@ class Connection:
 
     async def run(self) -> NoReturn:
         """Supervise. Cancelling it closes the connection, politely if there is time."""
-        attempt = 0
+        try:
+            await self._supervise()
+        finally:
+            self._enter(ConnectionState.DISCONNECTED, "its manager has been left")
+
+    async def _supervise(self) -> NoReturn:
+        failures = 0
         while True:
             await self._wait_wanted()
             self._enter(ConnectionState.CONNECTING if self._epoch is None else ConnectionState.RECONNECTING)
             await self._pass_connect_limit()
             try:
-                transport = await self._connector(self._config.url, self._config)
+                try:
+                    transport = await self._connector(self._config.url, self._config)
+                finally:
+                    # The exchange saw it at some moment between its start and its end, so it counts at both.
+                    self._connects.record(anyio.current_time())
             except (FeedError, ExchangeError) as why:
                 self._failed_attempts += 1
                 self._enter(ConnectionState.RECONNECTING, str(why))
-                attempt += 1
+                failures += 1
             else:
                 started, published = anyio.current_time(), self._hub.published
                 try:
@@ -73,9 +83,10 @@ class Connection:
                     with anyio.move_on_after(self._config.close_timeout, shield=True):
                         await transport.aclose()
                 lived = anyio.current_time() - started
-                attempt = next_attempt(attempt, self._config.backoff, lived, self._hub.published > published)
+                brought_data = self._hub.published > published
+                failures = next_failures(failures, self._config.backoff, lived, brought_data)
             if self._hub.wants.union:
-                pause = delay(attempt, self._config.backoff, self._draw())
+                pause = delay(failures, self._config.backoff, self._draw())
                 _log.info("%s: %s; next attempt in %.1f s", self._name, self._reason, pause)
                 await anyio.sleep(pause)
 
@@ -94,6 +105,7 @@ class Connection:
             repeated=self._hub.repeated,
             bad_frames=self._counters.bad_frames,
             last_bad_frame=self._counters.last_bad_frame,
+            drift=self._decoder.drift.records(),
             errors=self._counters.errors,
         )
 

@@ -93,21 +93,22 @@ async def _keep_alive(transport: Transport, config: Config) -> None:
 async def _reconcile(transport: Transport, hub: Hub, config: Config) -> None:
     """Keep what was last asked for equal to what is wanted. Returns when nothing has been wanted for a while."""
     limit = RateLimit(MESSAGES)
-    asked = None
+    asked: object = None
     while True:
-        changed, wanted = hub.wants.changed, hub.wants.union
+        changed, wanted, news = hub.wants.changed, hub.wants.union, hub.wants.news
         if not wanted:
             # There is no request for nothing (protocol section 2.3): the way to unsubscribe from all is to leave.
             with anyio.move_on_after(config.idle_timeout) as idle:
                 await changed.wait()
             if idle.cancelled_caught:
                 return
-        elif wanted == asked:
+        elif (wanted, news) == asked:
             await changed.wait()
             await anyio.sleep(config.gather)  # whoever starts together is served by one request
-        elif pause := max(limit.wait(anyio.current_time()), 0.0):
+        elif pause := limit.wait(anyio.current_time()):
             await anyio.sleep(pause)
         else:
             limit.record(anyio.current_time())
-            asked = wanted
+            asked = wanted, news
+            hub.asked(wanted)
             await transport.send(subscribe(wanted, str(uuid4()), config.format))

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from ..exceptions import FeedCrashedError
+from ..exceptions import FeedCrashedError, UpbitStreamsError
 
 __all__ = ["first_of", "open_service"]
 
@@ -18,15 +18,18 @@ __all__ = ["first_of", "open_service"]
 async def first_of(**tasks: Callable[[], Awaitable[object]]) -> None:
     """Run the tasks side by side, under their names, until the first of them ends; then cancel the others.
 
-    Raises what the first one raised, bare. A later failure, while they are being cancelled, becomes a note on it.
+    Raises what the first one raised, bare. Another failure, while they are being cancelled, becomes a note on it; but a
+    bug is raised before an error that was to be expected.
     Cancelling cancels all of them.
     """
-    failures: list[Exception] = []
+    failures: list[BaseException] = []
 
     async def run(task: Callable[[], Awaitable[object]]) -> None:
         try:
             await task()
-        except Exception as failure:  # noqa: BLE001 -- raised again below, outside the group
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as failure:  # noqa: BLE001 -- raised again below, outside the group
             failures.append(failure)
         group.cancel_scope.cancel()
 
@@ -34,7 +37,8 @@ async def first_of(**tasks: Callable[[], Awaitable[object]]) -> None:
         for name, task in tasks.items():
             group.start_soon(run, task, name=f"upbit-streams {name}")
     if failures:
-        first, *later = failures
+        # What nobody expects must not hide behind a connection that was lost in the same moment.
+        first, *later = sorted(failures, key=lambda failure: isinstance(failure, UpbitStreamsError))
         for failure in later:
             first.add_note(f"while the others ended: {failure!r}")
         raise first
@@ -49,7 +53,7 @@ async def open_service(run: Callable[[], Awaitable[object]], name: str) -> Async
     is cancelled and :class:`FeedCrashedError` raised with the failure as its cause.
     """
     service, body = anyio.CancelScope(shield=True), anyio.CancelScope()
-    failure: Exception | None = None
+    failure: BaseException | None = None
     raised: BaseException | None = None
 
     async def guarded() -> None:
@@ -57,7 +61,9 @@ async def open_service(run: Callable[[], Awaitable[object]], name: str) -> Async
         with service:
             try:
                 await run()
-            except Exception as why:  # noqa: BLE001 -- raised again below, outside the group
+            except anyio.get_cancelled_exc_class():
+                raise
+            except BaseException as why:  # noqa: BLE001 -- raised again below, outside the group
                 failure = why
                 body.cancel()
 
@@ -75,7 +81,11 @@ async def open_service(run: Callable[[], Awaitable[object]], name: str) -> Async
         finally:
             service.cancel()
     if raised is not None:
+        if failure is not None:
+            raised.add_note(f"before that, the background task {name!r} failed with {failure!r}")
         raise raised
+    if failure is not None and not isinstance(failure, Exception):
+        raise failure  # Ctrl-C and the like: nobody's bug
     if failure is not None:
         raise FeedCrashedError(
             f"the background task {name!r} failed with {failure!r}; this is a bug, please report it"

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 import anyio
 
-from ..model.subscriptions import Want
+from ..model.kinds import DataType
+from ..model.subscriptions import Want, Wants, union
 
 __all__ = ["WantLedger"]
 
@@ -18,37 +19,37 @@ class WantLedger:
 
     def __init__(self) -> None:
         self._counts: Counter[Want] = Counter()
-        self._union: frozenset[Want] | None = frozenset()
+        self._union: Wants | None = frozenset()
         self.changed = anyio.Event()
-        """Set at the next change of the union, and then replaced: take it before you look at the union."""
+        """Set at the next change, and then replaced: take it before you look at the union."""
+        self.news = 0
+        """Grows when the exchange has to be asked even if the union stays what it was, because somebody went and came:
+        only a request brings the present state."""
 
     @property
-    def union(self) -> frozenset[Want]:
+    def union(self) -> Wants:
+        """What the exchange has to be asked for, in normal form."""
         if self._union is None:
-            self._union = frozenset(self._counts)
+            # Nobody can ask for what nobody knows; it is only listened for.
+            self._union = union(want for want in self._counts if want.type is not DataType.UNKNOWN)
         return self._union
 
-    def add(self, wants: Iterable[Want]) -> list[Want]:
-        """Somebody wants these. Returns those that nobody wanted before."""
-        wants = list(wants)
-        new = [want for want in wants if want not in self._counts]
-        self._counts.update(wants)
-        self._note_change(new)
-        return new
+    def add(self, want: Want, *, is_news: bool) -> None:
+        """Somebody wants this."""
+        self._counts[want] += 1
+        self.news += is_news
+        if self._counts[want] == 1 or is_news:
+            self._note_change()
 
-    def remove(self, wants: Iterable[Want]) -> list[Want]:
-        """Somebody no longer wants these. Returns those that nobody wants now."""
-        gone = []
+    def remove(self, wants: Iterable[Want]) -> None:
+        """Somebody no longer wants these."""
         for want in wants:
             self._counts[want] -= 1
             if not self._counts[want]:
                 del self._counts[want]
-                gone.append(want)
-        self._note_change(gone)
-        return gone
+                self._note_change()
 
-    def _note_change(self, difference: list[Want]) -> None:
-        if difference:
-            self._union = None
-            self.changed.set()
-            self.changed = anyio.Event()
+    def _note_change(self) -> None:
+        self._union = None
+        self.changed.set()
+        self.changed = anyio.Event()

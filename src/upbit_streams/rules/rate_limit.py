@@ -38,10 +38,8 @@ class RateLimit:
     def wait(self, now: float) -> float:
         """Seconds from ``now`` until one more would break no limit; 0 if it may happen at once."""
         times = self._times
-        return max(
-            (times[-limit.count] + limit.seconds - now for limit in self._limits if len(times) >= limit.count),
-            default=0.0,
-        )
+        waits = [times[-limit.count] + limit.seconds - now for limit in self._limits if len(times) >= limit.count]
+        return max([0.0, *waits])
 
     def record(self, now: float) -> None:
         """One happens now."""
