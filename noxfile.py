@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "venv"
@@ -17,7 +18,7 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_external_run = True
 nox.options.error_on_missing_interpreters = False
 nox.options.stop_on_first_error = True
-nox.options.sessions = ["lint", "types", "tests", "docs", "bench", "peers"]
+nox.options.sessions = ["lint", "types", "tests", "docs", "bench", "fuzz", "peers"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 SUPPORTED = ("3.11", "3.12", "3.13")
@@ -71,7 +72,17 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests against the built package, not the source tree. Arguments after ``--`` go to pytest."""
     _install(session, "tests", editable=False)
-    session.run("pytest", *session.posargs, env={"COLUMNS": "120"})
+    # The properties are searched well on one Python; on the others a few examples show that they hold there too.
+    profile = "default" if session.python == NEWEST else "quick"
+    # Two workers, a file at a time: much of what the tests of sockets and programs take is waiting.
+    session.run(
+        "pytest",
+        "-n2",
+        "--dist=loadfile",
+        f"--hypothesis-profile={profile}",
+        *session.posargs,
+        env={"COLUMNS": "120"},
+    )
 
 
 @nox.session(python=NEWEST)
@@ -104,22 +115,62 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def bench(session: nox.Session) -> None:
-    """Measure the path of a frame beside a bare loop. ``--full`` after ``--`` takes longer and varies less."""
+    """Measure the path of a frame beside a bare loop, and decoding beside untyped parsers.
+
+    ``--full`` after ``--`` takes longer and varies less.
+    """
     _install(session, "bench")
     session.run("python", "benchmarks/whole_path.py", *session.posargs)
+    session.run("python", "benchmarks/decode.py", *session.posargs)
 
 
-# What each check needs. They are other people's clients, each with an environment of its own.
+@nox.session(venv_backend="none")
+def fuzz(session: nox.Session) -> None:
+    """Fuzz the wire for a minute, guided by coverage. ``--seconds 600`` after ``--`` looks for longer."""
+    for version in reversed(PYTHONS):
+        home = session.cache_dir / f"fuzz-{version}"
+        python = str(home / ("Scripts" if os.name == "nt" else "bin") / "python")
+        if not Path(python).exists():
+            session.run(shutil.which(f"python{version}") or sys.executable, "-m", "venv", str(home), external=True)
+        try:
+            # Compiling it takes clang's sources, so there has to be a wheel.
+            session.run(python, "-m", "pip", "install", "-q", "--only-binary", "atheris", "atheris", external=True)
+        except CommandFailed:
+            session.log(f"there is no atheris for Python {version} here")
+            continue
+        session.run(python, "-m", "pip", "install", "-q", "-e", ".", external=True)
+        findings = str(session.cache_dir / "findings")
+        session.run(python, "tests/fuzz/fuzz_wire.py", "--findings", findings, *session.posargs, external=True)
+        return
+    session.skip(f"atheris has no wheel for this machine and any of its Pythons ({', '.join(PYTHONS)})")
+
+
+# Other people's clients, by the name of their check. Each gets an environment of its own: they disagree on versions.
 PEERS = {
-    "upbit_sdk": ["upbit-sdk>=1.1,<2"],
-    "pyupbit": ["pyupbit>=0.2.34,<0.3"],
-    "ccxt": ["ccxt>=4.5,<5"],
+    "upbit_sdk": "upbit-sdk>=1.1,<2",
+    "pyupbit": "pyupbit>=0.2.34,<0.3",
+    "ccxt": "ccxt>=4.5,<5",
+    "cryptofeed": "cryptofeed>=2.4,<4",
 }
 
 
-@nox.session(python="3.11")
-@nox.parametrize("peer", list(PEERS))
-def peers(session: nox.Session, peer: str) -> None:
-    """Let other people's clients read from the simulated exchange."""
-    session.install("-q", *PEERS[peer])
-    session.run("python", f"tests/peers/check_{peer}.py")
+@nox.session(python=NEWEST)
+def peers(session: nox.Session) -> None:
+    """Let other people's clients read from the simulated exchange, unchanged but for their URL."""
+    _install(session, extras="cli")
+    exchange = subprocess.Popen(
+        [str(Path(session.bin) / "upbit-streams"), "exchange", "--port", "0"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert exchange.stdout is not None  # noqa: S101 -- it is a pipe, as asked for above
+        url = exchange.stdout.readline().removeprefix("listening on ").strip()
+        for name, requirement in PEERS.items():
+            home = Path(session.virtualenv.location) / f"peer-{name}"
+            python = home / ("Scripts" if os.name == "nt" else "bin") / "python"
+            if not python.exists():
+                session.run("python", "-m", "venv", str(home))
+            session.run(str(python), "-m", "pip", "install", "-q", requirement, external=True)
+            session.run(str(python), f"tests/peers/check_{name}.py", url, external=True)
+    finally:
+        exchange.terminate()
+        exchange.wait()

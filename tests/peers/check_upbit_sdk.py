@@ -7,6 +7,9 @@ JSON and as the SDK's model, and over the SDK's stream helper, which also asks f
 of the SDK is changed; the two base URLs are arguments of its client.
 """
 
+# Runs in the client's own environment, without this project, and prints its result.
+# ruff: noqa: BLE001
+
 import asyncio
 import json
 import os
@@ -14,7 +17,7 @@ import sys
 import time
 from collections import defaultdict
 from contextlib import suppress
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from importlib.metadata import version
 
@@ -41,6 +44,7 @@ TYPES = {
     **{f"candle.{interval}": CODES for interval in MINUTES},
 }
 ENOUGH = {"ticker": 3, "trade": 5, "orderbook": 3, "candle.1s": 2}  # REALTIME frames, besides one SNAPSHOT of each
+ROUNDING = Decimal("1e-8")  # of a turnover
 NEAR = 10_000  # ms between the wall clock and a REALTIME timestamp
 
 MODELS = {"ticker": Ticker, "trade": Trade, "orderbook": Orderbook, "candle": WsCandleResponse}
@@ -73,20 +77,27 @@ LONG = {
     | {"cdttmu": "candle_date_time_utc", "cdttmk": "candle_date_time_kst", "op": "opening_price", "hp": "high_price"}
     | {"lp": "low_price", "tp": "trade_price", "catv": "candle_acc_trade_volume", "catp": "candle_acc_trade_price"},
 }
-TEXTS = {"type", "code", "stream_type", "change", "ask_bid", "market_state", "market_warning", "trade_date", "trade_time"}
-TEXTS |= {"highest_52_week_date", "lowest_52_week_date", "candle_date_time_utc", "candle_date_time_kst"}
+TEXTS = {"type", "code", "stream_type", "change", "ask_bid", "market_state", "market_warning"}
+TEXTS |= {
+    "trade_date",
+    "trade_time",
+    "highest_52_week_date",
+    "lowest_52_week_date",
+    "candle_date_time_utc",
+    "candle_date_time_kst",
+}
 INTEGERS = {"timestamp", "trade_timestamp", "sequential_id"}
 DEPRECATED = {"is_trading_suspended", "market_warning"}  # on the wire, but no longer in the SDK's models
 
 
-class Wrong(Exception):
+class WrongError(Exception):
     """The exchange sent something that Upbit would not send."""
 
 
 def require(condition: bool, sentence: str) -> None:
-    """Raise ``Wrong`` with the sentence unless the condition holds."""
+    """Raise ``WrongError`` with the sentence unless the condition holds."""
     if not condition:
-        raise Wrong(sentence)
+        raise WrongError(sentence)
 
 
 def longer(value, names: dict):
@@ -121,7 +132,7 @@ def check_json(item: dict, where: str) -> None:
 
 def utc(milliseconds: int) -> datetime:
     """The moment as a UTC date and time."""
-    return datetime.fromtimestamp(milliseconds / 1000, timezone.utc)
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def close_to(a: Decimal, b: Decimal, tolerance: Decimal = Decimal("1e-6")) -> bool:
@@ -154,7 +165,7 @@ class Tally:
             kind = str(item.get("ty" if self.simple else "type")).partition(".")[0]
             require(kind in MODELS, f"{self.form}: a frame of no known type, {raw[:80]!r}")
         names = [LONG[str(item.get("ty") or item["type"]).partition(".")[0]] if self.simple else {} for item in items]
-        items = [longer(item, name) for item, name in zip(items, names)]
+        items = [longer(item, name) for item, name in zip(items, names, strict=True)]
         for item in items:
             check_json(item, f"{self.form} {item['type']} {item.get('code')}")
         return items
@@ -171,7 +182,9 @@ class Tally:
             model.model_validate_json(json.dumps(data), strict=True)
         except ValidationError as error:
             first = error.errors()[0]
-            raise Wrong(f"{where}: {'.'.join(map(str, first['loc']))} = {first['input']!r}: {first['msg']}") from None
+            raise WrongError(
+                f"{where}: {'.'.join(map(str, first['loc']))} = {first['input']!r}: {first['msg']}"
+            ) from None
         names = LONG[kind] if self.simple else {}
         declared = {field.alias or name for name, field in model.model_fields.items()}
         missing = {names.get(key, key) for key in declared - data.keys()} - {"delisting_date"}
@@ -201,6 +214,12 @@ class Tally:
         sign = "RISE" if change > 0 else "FALL" if change < 0 else "EVEN"
         require(item["change"] == sign, f"{where}: change is {item['change']}, but {sign} by the prices")
         require(close_to(number["change_price"], abs(change)), f"{where}: change_price is {number['change_price']}")
+
+    def check_turnover(self, where: str, turnover: Decimal, volume: Decimal, low: Decimal, high: Decimal) -> None:
+        """Check that the turnover is what the volume costs at prices between low and high, rounded or not."""
+        least, most = low * volume, high * volume
+        good = least - ROUNDING <= turnover * Decimal("1.000001") and turnover * Decimal("0.999999") <= most + ROUNDING
+        require(good, f"{where}: a turnover of {turnover} for a volume of {volume} at {low} to {high}")
 
     def check_trade(self, where: str, item: dict, number: dict) -> None:
         """Check a trade."""
@@ -235,8 +254,7 @@ class Tally:
         volume = number["acc_trade_volume"]
         sides = number["acc_ask_volume"] + number["acc_bid_volume"]
         require(volume > 0 and close_to(volume, sides), f"{where}: volume {volume}, both sides {sides}")
-        mean = number["acc_trade_price"] / volume
-        require(low * Decimal("0.999999") <= mean <= high * Decimal("1.000001"), f"{where}: mean price {mean} of today")
+        self.check_turnover(where, number["acc_trade_price"], volume, low, high)
         for key in ("acc_trade_price", "acc_trade_volume"):
             require(number[f"{key}_24h"] >= number[key] * Decimal("0.999999"), f"{where}: {key}_24h is below {key}")
         at = utc(item["trade_timestamp"])
@@ -258,7 +276,8 @@ class Tally:
             require(all(price > 0 and size > 0 for price, size in real), f"{where}: {side} levels {real}")
             require(all(size == 0 for price, size in levels if not price), f"{where}: a size without a price")
             prices = [price for price, _ in real]
-            require(prices == sorted(set(prices), reverse=side == "bid"), f"{where}: {side}s are not in order: {prices}")
+            ordered = sorted(set(prices), reverse=side == "bid")
+            require(prices == ordered, f"{where}: {side}s are not in order: {prices}")
             if depth == 30:
                 total = sum(size for _, size in real)
                 require(close_to(number[f"total_{side}_size"], total), f"{where}: total_{side}_size is not {total}")
@@ -275,13 +294,12 @@ class Tally:
             require(0 < low <= number[key] <= high, f"{where}: {key} {number[key]} is not between {low} and {high}")
         volume, turnover = number["candle_acc_trade_volume"], number["candle_acc_trade_price"]
         require(volume > 0, f"{where}: the volume is {volume}")
-        mean = turnover / volume
-        require(low * Decimal("0.999999") <= mean <= high * Decimal("1.000001"), f"{where}: mean price {mean}")
+        self.check_turnover(where, turnover, volume, low, high)
         start = datetime.fromisoformat(item["candle_date_time_utc"])
         korean = datetime.fromisoformat(item["candle_date_time_kst"])
         require(korean - start == timedelta(hours=9), f"{where}: {korean} in Korea is not {start} UTC")
         seconds = MINUTES[item["type"].partition(".")[2]] * 60 or 1
-        start = start.replace(tzinfo=timezone.utc)
+        start = start.replace(tzinfo=UTC)
         require(start.timestamp() % seconds == 0, f"{where}: starts at {start}")
         inside = item["timestamp"] / 1000 - start.timestamp()
         require(0 <= inside < seconds + 1, f"{where}: the last tick is {inside:.1f} s after the start")
@@ -300,7 +318,7 @@ class Tally:
     def check_prices(self) -> None:
         """Check that each ticker's price was traded, or lies where the book was."""
         for where, code, price in self.ticker_prices:
-            bids, asks = zip(*self.touches[code])
+            bids, asks = zip(*self.touches[code], strict=True)
             near = min(bids) * Decimal("0.99") <= price <= max(asks) * Decimal("1.01")
             traded = price in self.trade_prices[code]
             require(traded or near, f"{where}: {price} was not traded, and is far from {min(bids)} to {max(asks)}")
@@ -350,7 +368,7 @@ async def check_stream(client: AsyncUpbit, tally: Tally) -> None:
         ticker=CODES,
         trade=CODES,
         orderbook=BOOK_CODES,
-        candle={interval: CODES for interval in MINUTES},
+        candle=dict.fromkeys(MINUTES, CODES),
         format=tally.form,
     )
     async with manager as stream:
@@ -375,7 +393,7 @@ def check_subscriptions(answer, tally: Tally) -> None:
     try:
         model.model_validate_json(answer.to_json(), strict=True)
     except ValidationError as error:
-        raise Wrong(f"{where}: {error.errors()[0]}") from None
+        raise WrongError(f"{where}: {error.errors()[0]}") from None
     told: dict = defaultdict(set)
     data = answer.to_dict()
     for entry in data["rslt" if tally.simple else "result"]:
@@ -397,7 +415,7 @@ async def run(url: str, forms: list) -> str:
     """Run all checks, and say what came."""
     base = url.removesuffix("/websocket/v1")
     if base == url:
-        raise Wrong(f"the URL must end in /websocket/v1, which the SDK appends by itself: {url}")
+        raise WrongError(f"the URL must end in /websocket/v1, which the SDK appends by itself: {url}")
     total: dict = defaultdict(int)
     tally = None
     async with AsyncUpbit(
@@ -417,7 +435,7 @@ async def run(url: str, forms: list) -> str:
                         for kind, n in tally.counts().items():
                             total[kind] += n
         except TimeoutError:
-            raise Wrong(tally.missing() if tally else "/v1/market/all: no answer") from None
+            raise WrongError(tally.missing() if tally else "/v1/market/all: no answer") from None
     return (
         f"{total['ticker']} tickers, {total['trade']} trades, {total['orderbook']} books, {total['candle']} candles, ok"
     )
@@ -428,11 +446,11 @@ def main() -> None:
     if len(sys.argv) not in (2, 3):
         sys.exit(f"usage: {sys.argv[0]} WS_URL [FORMAT,...]")
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "*"
-    forms = (sys.argv[2] if len(sys.argv) == 3 else "DEFAULT,SIMPLE").split(",")
+    forms = (sys.argv[2] if len(sys.argv) == 3 else "DEFAULT,SIMPLE,JSON_LIST,SIMPLE_LIST").split(",")
     try:
         summary = asyncio.run(run(sys.argv[1], forms))
     except Exception as error:
-        sys.exit(f"{NAME}: {error}" if isinstance(error, Wrong) else f"{NAME}: {type(error).__name__}: {error}")
+        sys.exit(f"{NAME}: {error}" if isinstance(error, WrongError) else f"{NAME}: {type(error).__name__}: {error}")
     print(f"{NAME}: {summary}")
 
 
