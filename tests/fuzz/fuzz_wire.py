@@ -66,6 +66,8 @@ def try_input(data: bytes) -> None:
         assert isinstance(event, Event)
         assert event.epoch is EPOCH, "an event is not stamped"
         assert event.received_at == 2.0, "an event is not stamped"
+        if event.type in TABLE:
+            check_amounts(event, TABLE[event.type])
     for reply in replies:
         check_reply(reply)
     if data[-1] % 32 == 0:  # it only grows, so a look now and then is enough
@@ -96,6 +98,17 @@ def check_reply(reply: Reply) -> None:
             assert len(ticket) <= MOST_SAMPLE, "a ticket is too long"
 
 
+def check_amounts(value: Any, kind: Kind) -> None:
+    """An amount is a number, or None where the table allows that."""
+    for field in kind.fields:
+        content = getattr(value, field.name)
+        if field.type is Decimal:
+            assert content.is_finite() if isinstance(content, Decimal) else field.null and content is None
+        elif isinstance(field.type, Kind) and content is not None:
+            for part in content if field.array else [content]:
+                check_amounts(part, field.type)
+
+
 def check_drift(decoder: Decoder) -> None:
     """What is remembered of drift is bounded."""
     records = decoder.drift.records()
@@ -112,6 +125,7 @@ def seeds() -> Iterator[bytes]:
         for event in events:
             yield bytes([choice]) + encode(event, format)
             yield bytes([choice]) + encode(event, format)[:-1] + (b',"news":1}' if not format.is_list else b",{}]")
+            yield bytes([choice]) + encode(event, format).replace(b"0.10", b'"NaN"')
         for frame in CONTROLS:
             yield bytes([choice]) + frame
             yield bytes([choice | 4]) + b"[" + frame + b"]"

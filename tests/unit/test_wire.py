@@ -1,5 +1,6 @@
 """Frames to events and back, by the field table."""
 
+import copy
 import json
 import pickle
 from decimal import Decimal
@@ -184,6 +185,15 @@ def test_an_event_of_the_wire_is_like_one_made_by_hand(event: Event, format: For
     assert type(unpickled) is type(event)
 
 
+@pytest.mark.parametrize("date", [{"at": [1]}, [], None, "2026-12-01"])
+def test_an_event_is_hashable_whatever_a_field_of_any_type_holds(date: Any) -> None:
+    common: dict[str, Any] = {field.name: field.type() for field in TABLE["ticker"].fields if field.type is not Any}
+    ticker, same = (DataType.TICKER.event(**common, delisting_date=copy.deepcopy(date)) for _ in range(2))
+    assert {ticker} == {same}
+    stamped = msgspec.structs.replace(same, epoch=EPOCH, received_at=2.0)
+    assert {_decode(encode(ticker, Format.SIMPLE), Format.SIMPLE)} == {stamped}
+
+
 def test_events_of_different_types_are_never_equal() -> None:
     common: dict[str, Any] = {field.name: field.type() for field in TABLE["candle.1m"].fields}
     assert DataType.CANDLE_1M.event(**common) == DataType.CANDLE_1M.event(**common)
@@ -271,6 +281,58 @@ def test_an_event_of_an_exchange_that_has_moved_on_is_delivered_and_the_drift_co
         [drift] = decoder.drift.records()
         assert (drift.what, drift.where, drift.count) == (what, where, count)
         assert drift.sample
+
+
+ORDER = (
+    b'{"type":"myOrder","code":"KRW-BTC","uuid":"u","ask_bid":"BID","order_type":"limit","state":"wait","price":%s,'
+    b'"trades_count":0,"order_timestamp":1,"timestamp":1,"stream_type":"REALTIME"}'
+)
+ASSET = (
+    b'{"type":"myAsset","asset_uuid":"u","assets":[{"currency":"KRW","balance":1,"locked":%s}],"asset_timestamp":1,'
+    b'"timestamp":1,"stream_type":"REALTIME"}'
+)
+
+
+@pytest.mark.parametrize("frame", [ORDER, ASSET])
+@pytest.mark.parametrize("format", list(Format))
+@pytest.mark.parametrize(
+    "amount",
+    [
+        b"true",
+        b"{}",
+        b"[1]",
+        b'""',
+        b'"1,5"',
+        b'"NaN"',
+        b'"-nan"',
+        b'"sNaN"',
+        b'"Infinity"',
+        b'"-inf"',
+        b"NaN",
+        b"1e9999999999999999999",
+        b"0e9999999999999999999",
+    ],
+)
+def test_an_amount_that_is_no_number_is_a_bad_frame_and_never_nan(frame: bytes, format: Format, amount: bytes) -> None:
+    right = convert(frame % b"70707", format)
+    decoder = Decoder(format)
+    [event], [bad] = decoder.decode([right.replace(b"70707", amount), right], EPOCH, 2.0)
+    assert event == _decode(right, format)
+    assert isinstance(bad, BadFrame)
+    assert not decoder.drift.records()
+
+
+@pytest.mark.parametrize("amount", ["0", "-0.0", "1E-9", "1e999999", "1386929.37231066771348207123000", '"1.0"'])
+@pytest.mark.parametrize("drifted", [False, True])
+def test_an_amount_is_what_its_digits_say_in_every_spelling(amount: str, drifted: bool) -> None:
+    """As text too, of which no digit is lost, however odd it would be."""
+    frame = ORDER % amount.encode()
+    [event], replies = Decoder(Format.DEFAULT).decode([frame[:-1] + (b',"news":1}' if drifted else b"}")], EPOCH, 2.0)
+    assert isinstance(event, MyOrderEvent)
+    assert not replies
+    assert str(event.price) == str(Decimal(amount.strip('"')))
+    other = msgspec.structs.replace(event, price=Decimal(2))
+    assert (other.price, other.epoch) == (Decimal(2), EPOCH)
 
 
 @needs_shared

@@ -8,6 +8,7 @@ The classes are invisible to the garbage collector (``gc=False``): they refer on
 a long history of them costs no collection pauses.
 """
 
+from collections.abc import Hashable
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -65,7 +66,11 @@ class _Value(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         return msgspec.structs.astuple(self) == msgspec.structs.astuple(other)
 
     def __hash__(self) -> int:
-        return hash(msgspec.structs.astuple(self))
+        content = msgspec.structs.astuple(self)
+        try:
+            return hash(content)
+        except TypeError:  # a field of any type holds an object of the exchange's, which ``==`` alone looks at
+            return hash(tuple(part for part in content if isinstance(part, Hashable)))
 
     def __reduce__(self) -> Any:
         return _rebuild, (self._public, msgspec.structs.asdict(self))

@@ -1,5 +1,8 @@
 """Event classes as one wire format spells them, made from the field table."""
 
+from collections.abc import Callable
+from decimal import Decimal
+from operator import attrgetter
 from typing import Any, Literal
 
 import msgspec
@@ -27,7 +30,7 @@ def wire_class(kind: Kind, *, simple: bool, strict: bool, tag: str | None) -> An
         kind.event.__name__,
         members,
         bases=(kind.event,),
-        namespace={"_public": kind.event},
+        namespace={"_public": kind.event, **_checks(kind)},
         rename={**names, **(_STAMP_NAMES if tag else {})},
         tag_field=("ty" if simple else "type") if tag else None,
         tag=tag,
@@ -49,3 +52,19 @@ def _member(field: Field, *, simple: bool, strict: bool) -> Any:
     if field.null or (field.optional and not strict):
         return field.name, wire_type | None, None
     return (field.name, wire_type, None) if field.optional else (field.name, wire_type)
+
+
+def _checks(kind: Kind) -> dict[str, Callable[[Any], None]]:
+    """What a value with amounts goes through once it is made: JSON knows no NaN and no Infinity, but msgspec takes the
+    texts for decimals."""
+    names = [field.name for field in kind.fields if field.type is Decimal]
+    if not names:
+        return {}
+    amounts = attrgetter(names[0], *names)  # the first one twice: of a single name there would come no tuple
+
+    def check(value: Any) -> None:
+        for amount in amounts(value):
+            if type(amount) is Decimal and not amount.is_finite():
+                raise ValueError("an amount that is no finite number")
+
+    return {"__post_init__": check}
