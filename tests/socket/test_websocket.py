@@ -316,14 +316,14 @@ async def test_a_refused_handshake_has_the_status_and_the_body(status: int) -> N
 async def test_of_a_long_body_the_beginning_is_kept() -> None:
     async def refuse(stream: ByteStream) -> None:
         await stream.receive()
-        # Without a length, the body ends with the socket. The cut goes through a character of three bytes.
+        # Without a length, the body ends with the socket.
         await stream.send(b"HTTP/1.1 403 No\r\n\r\n" + ("가" * 1000).encode())
 
     async with serving(refuse) as address:
         with pytest.raises(HandshakeRefusedError) as refused:
             await connect(f"ws://{address}/", CONFIG)
         assert refused.value.body.startswith("가가가")
-        assert len(refused.value.body) < 100
+        assert len(refused.value.body) == 200
 
 
 @pytest.mark.parametrize(
@@ -361,9 +361,10 @@ async def test_a_server_that_does_not_finish_its_answer_costs_the_connect_timeou
     ends: list[bool] = []
 
     async def stall(stream: ByteStream) -> None:
-        await stream.receive()
-        if scheme == "ws":
-            await stream.send(answer)
+        with suppress(anyio.EndOfStream, anyio.BrokenResourceError):  # it may be over before it has begun
+            await stream.receive()
+            if scheme == "ws":
+                await stream.send(answer)
         ends.append(await Peer(stream).at_end())
 
     async with serving(stall) as address:

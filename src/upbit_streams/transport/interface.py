@@ -6,9 +6,12 @@ A transport is one open connection. It is made by a :data:`Connector`, which is 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from ..model.config import Config
+from anyio.abc import ByteStream
 
-__all__ = ["Connector", "Transport"]
+from ..model.config import Config
+from ..model.secret import Secret
+
+__all__ = ["Connector", "Dial", "Transport"]
 
 
 class Transport(Protocol):
@@ -38,6 +41,12 @@ class Transport(Protocol):
         ...
 
 
-Connector = Callable[[str, Config], Awaitable[Transport]]
-"""Opens a connection to a URL, handshake included. Raises :class:`~upbit_streams.exceptions.ConnectFailedError` or
-:class:`~upbit_streams.exceptions.HandshakeRefusedError`. Cancelling it leaves nothing open."""
+Connector = Callable[[str, Config, Secret | None], Awaitable[Transport]]
+"""Opens a connection to a URL, handshake included. The secret is a login token, which belongs into the handshake's
+``Authorization`` header and nowhere else; None for an endpoint without login. Raises
+:class:`~upbit_streams.exceptions.ConnectFailedError` or :class:`~upbit_streams.exceptions.HandshakeRefusedError`.
+Cancelling it leaves nothing open."""
+
+Dial = Callable[[str, int], Awaitable[ByteStream]]
+"""Opens a stream of bytes to a host and a port, for whoever reaches them in another way than by a socket of their own:
+by a proxy, or by a wire in memory. Raises ``OSError``, or what a stream raises at its end."""

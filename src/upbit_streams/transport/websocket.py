@@ -1,46 +1,35 @@
 """The default transport: the sans-IO protocol of ``websockets`` over any anyio byte stream, on both backends."""
 
 import logging
-import os
-import socket
 import ssl
+import traceback
 from collections.abc import Sequence
-from functools import cache
 from itertools import count
 
 import anyio
 from anyio.abc import ByteStream
 from anyio.lowlevel import checkpoint_if_cancelled
 from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidStatus, InvalidURI, PayloadTooBig
+from websockets.exceptions import PayloadTooBig
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
 from websockets.protocol import CONNECTING, OPEN, Protocol
-from websockets.uri import parse_uri
 
-from ..exceptions import ConnectFailedError, ConnectionLostError, HandshakeRefusedError
-from ..model.config import Config
+from ..exceptions import ConnectFailedError, ConnectionLostError
+from ..model.config import Config, check_login
+from ..model.secret import Secret
+from .interface import Dial
+from .opening import ENDED, check_verifies, encrypted, parsed, reason, refusal, system_authorities
 
 __all__ = ["WebSocket", "connect", "quiet"]
 
 # Several dozen frames of the exchange fit into one read of this size.
 _READ_SIZE = 1 << 16
-_SAMPLE = 200
-"""How much of what a server sent instead of a handshake is shown."""
 
-# All that a stream raises when the connection is at its end. TLS errors are OSErrors, and over TLS a read may have to
-# write: it finds the stream busy then, and cannot go on.
-_ENDED = (
-    anyio.EndOfStream,
-    anyio.BrokenResourceError,
-    anyio.ClosedResourceError,
-    anyio.BusyResourceError,
-    OSError,
-)
-
-# At DEBUG the protocol would log every frame and the headers of the handshake. It may say only what is wrong.
-quiet = logging.getLogger("upbit_streams.websocket")
-quiet.setLevel(logging.WARNING)
+# At DEBUG the protocol would log every frame and the headers of the handshake, a login token among them. It may say
+# only what is wrong; and nobody can find it by its name to let it say more.
+quiet = logging.Logger("upbit_streams.websocket", logging.WARNING)  # noqa: LOG001
+quiet.parent = logging.getLogger("upbit_streams")
 
 
 class WebSocket:
@@ -137,8 +126,8 @@ class WebSocket:
         """Wait for one read of the stream, and give it to the protocol."""
         try:
             data = await self._stream.receive(_READ_SIZE)
-        except _ENDED as why:
-            self._end = "" if isinstance(why, anyio.EndOfStream) else f" ({_reason(why)})"
+        except ENDED as why:
+            self._end = "" if isinstance(why, anyio.EndOfStream) else f" ({reason(why)})"
             self._protocol.receive_eof()
         else:
             self._heard_at = anyio.current_time()
@@ -194,9 +183,9 @@ class WebSocket:
                     return
                 try:
                     await self._stream.send(data)
-                except _ENDED as why:
+                except ENDED as why:
                     # The reader goes on: what the peer has sent before, above all why it closed, is still to be read.
-                    self._send_failure = f"nothing can be sent any more ({_reason(why)})"
+                    self._send_failure = f"nothing can be sent any more ({reason(why)})"
                 except BaseException:
                     self._send_failure = "nothing can be sent any more, as a send was cut off half way"
                     raise
@@ -228,41 +217,41 @@ class WebSocket:
         return ConnectionLostError(f"the socket ended without a close frame{self._end}")
 
 
-async def connect(url: str, config: Config, *, ssl_context: ssl.SSLContext | None = None) -> WebSocket:
+async def connect(
+    url: str,
+    config: Config,
+    token: Secret | None = None,
+    *,
+    ssl_context: ssl.SSLContext | None = None,
+    dial: Dial | None = None,
+) -> WebSocket:
     """Connect and shake hands. The default :data:`~upbit_streams.transport.interface.Connector`.
 
-    TLS verifies the certificate and the host's name against the system's authorities, or by ``ssl_context``.
-    Compression is offered. No ``Origin`` is sent: the exchange lets a connection with one in only every ten seconds
-    (protocol section 7).
+    TLS verifies the certificate and the host's name against the system's authorities, or those of ``ssl_context``,
+    which cannot leave that out: raises :class:`InvalidConfigError` for one that does. Compression is offered. No
+    ``Origin`` is sent: the exchange lets a connection with one in only every ten seconds (protocol section 7).
+    ``dial`` opens the stream that all this goes over; the default is a TCP socket.
     """
+    check_verifies(ssl_context)
+    if token is not None:
+        check_login(url)
     try:
         with anyio.fail_after(config.connect_timeout):
-            return await _connect(url, config, ssl_context)
+            return await _connect(url, config, token, ssl_context, dial)
     except TimeoutError:
         raise ConnectFailedError(url, f"no answer within {config.connect_timeout:g} s") from None
 
 
-async def _connect(url: str, config: Config, ssl_context: ssl.SSLContext | None) -> WebSocket:
+async def _connect(
+    url: str, config: Config, token: Secret | None, ssl_context: ssl.SSLContext | None, dial: Dial | None
+) -> WebSocket:
+    uri = parsed(url)
     try:
-        uri = parse_uri(url)
-    except (InvalidURI, ValueError) as why:
-        told = why.msg if isinstance(why, InvalidURI) else why
-        raise ConnectFailedError(url, f"it is not a WebSocket URL ({told})") from None
-    try:
-        stream: ByteStream
+        stream: ByteStream = await (dial or anyio.connect_tcp)(uri.host, uri.port)
         if uri.secure:
-            stream = await anyio.connect_tcp(
-                uri.host,
-                uri.port,
-                ssl_context=ssl_context or _system_authorities(),
-                tls=True,
-                # The exchange drops idle sockets without a TLS goodbye; that is an end like any other.
-                tls_standard_compatible=False,
-            )
-        else:
-            stream = await anyio.connect_tcp(uri.host, uri.port)
-    except (*_ENDED, ValueError) as why:  # the latter for a name that no host can have
-        raise ConnectFailedError(url, _reason(why)) from why
+            stream = await encrypted(stream, uri.host, ssl_context or system_authorities())
+    except (*ENDED, ValueError) as why:  # the latter for a name that no host can have
+        raise ConnectFailedError(url, reason(why)) from why
     try:
         protocol = ClientProtocol(
             uri,
@@ -270,47 +259,25 @@ async def _connect(url: str, config: Config, ssl_context: ssl.SSLContext | None)
             max_size=config.max_message_size,
             logger=quiet,
         )
-        protocol.send_request(protocol.connect())
+        _request(protocol, token)
         websocket = WebSocket(protocol, stream, config.close_timeout)
         await websocket._flush()
         # Whatever has come behind the handshake, even a goodbye, stays in the protocol for the first receive().
         while protocol.state is CONNECTING and protocol.handshake_exc is None:
             await websocket._read()
-        if isinstance(protocol.handshake_exc, InvalidStatus):
-            response = protocol.handshake_exc.response
-            body = bytes(response.body or b"")[:_SAMPLE].decode("utf-8", "replace").strip()
-            raise HandshakeRefusedError(url, response.status_code, body)
         if protocol.handshake_exc is not None:
-            told = str(protocol.handshake_exc.__cause__ or protocol.handshake_exc)[:_SAMPLE]
-            raise ConnectFailedError(url, f"the answer is no WebSocket handshake ({told})")
+            raise refusal(protocol.handshake_exc, url, token)
         return websocket
-    except BaseException:
+    except BaseException as why:
+        # What a send that was cut off has in its hands is the token.
+        traceback.clear_frames(why.__traceback__)
         await anyio.aclose_forcefully(stream)
         raise
 
 
-@cache
-def _system_authorities() -> ssl.SSLContext:
-    # Loading them takes some 50 ms, in which nothing else runs. A reconnect must not cost the other connections that.
-    return ssl.create_default_context()
-
-
-def _reason(why: BaseException) -> str:
-    """What went wrong, in words that a person can act on."""
-    while why.__cause__ is not None:
-        why = why.__cause__
-    if isinstance(why, BaseExceptionGroup):
-        why = why.exceptions[0]
-    if isinstance(why, socket.gaierror):
-        return "no such host" if why.errno == socket.EAI_NONAME else str(why.strerror)
-    if isinstance(why, ConnectionRefusedError):
-        return "connection refused, nothing listens there"
-    if isinstance(why, ssl.SSLCertVerificationError):
-        return f"its certificate is not valid ({why.verify_message})"
-    if isinstance(why, ssl.SSLError):
-        return f"TLS failed ({(why.reason or str(why)).replace('_', ' ').lower()})"
-    if isinstance(why, OSError) and why.errno is not None:
-        return os.strerror(why.errno)  # its own text is another one on each backend
-    if isinstance(why, anyio.EndOfStream):
-        return "it hung up"
-    return str(why) or type(why).__name__
+def _request(protocol: ClientProtocol, token: Secret | None) -> None:
+    """Say that we want a WebSocket. What is said has the token in it, so it is kept out of frames that may fail."""
+    request = protocol.connect()
+    if token is not None:
+        request.headers["Authorization"] = f"Bearer {token.reveal()}"
+    protocol.send_request(request)
