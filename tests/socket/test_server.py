@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import anyio
 import pytest
@@ -15,8 +16,19 @@ from tests.support.world import NumberedSource, numbered_trade
 from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
-from upbit_streams import Config, ConnectionLostError, Event, HandshakeRefusedError, OrderbookEvent, OrderbookUnit
+from upbit_streams import (
+    Config,
+    ConnectionLostError,
+    Endpoint,
+    Event,
+    HandshakeRefusedError,
+    OrderbookEvent,
+    OrderbookUnit,
+)
+from upbit_streams.auth import Credentials, login_token
+from upbit_streams.model.secret import Secret
 from upbit_streams.testing import (
+    Account,
     MarketSimulation,
     MarketSource,
     Recorded,
@@ -28,6 +40,7 @@ from upbit_streams.testing import (
     open_exchange,
     server,
 )
+from upbit_streams.testing import session as session_module
 from upbit_streams.transport.interface import Transport
 from upbit_streams.transport.websocket import connect
 
@@ -149,7 +162,7 @@ async def test_head_is_get_without_the_body() -> None:
     [
         ("GET /v1/nope HTTP/1.1\nHost: x\n\n", 404),
         ("GET / HTTP/1.1\nHost: x\n\n", 404),
-        (f"GET /websocket/v1/private HTTP/1.1\n{UPGRADE}{KEY}\n", 404),
+        (f"GET /websocket/v1/other HTTP/1.1\n{UPGRADE}{KEY}\n", 404),
         ("POST /v1/market/all HTTP/1.1\nHost: x\nContent-Length: 0\n\n", 405),
         ("POST /v1/market/all HTTP/1.1\nHost: x\nContent-Length: 5\n\nhello", 400),
         (f"POST /websocket/v1 HTTP/1.1\n{UPGRADE}{KEY}\n", 405),
@@ -424,7 +437,7 @@ async def test_a_client_that_breaks_the_protocol_is_told_and_left() -> None:
 
 
 async def test_a_silent_session_is_dropped_and_pings_prevent_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "_IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(session_module, "_IDLE_SECONDS", 0.3)
     async with served(still_market()) as (_, url), session(url) as silent, session(url) as pinging:
         started = anyio.current_time()
 
@@ -445,7 +458,7 @@ async def test_a_silent_session_is_dropped_and_pings_prevent_it(monkeypatch: pyt
 
 
 async def test_a_ping_in_words_is_answered_at_each_tick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "_UP_INTERVAL", 0.1)
+    monkeypatch.setattr(session_module, "_UP_INTERVAL", 0.1)
     async with served(still_market()) as (_, url), session(url) as transport:
         await transport.send("PING")
         started = anyio.current_time()
@@ -510,10 +523,10 @@ async def the_end(transport: Transport) -> tuple[list[bytes], int]:
 async def test_both_fronts_say_the_same_to_the_same_script(
     script: Sequence[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "_CLOSE_AFTER_ERROR", 0.01)
+    monkeypatch.setattr(session_module, "_CLOSE_AFTER_ERROR", 0.01)
     for in_memory, on_socket in zip(market_and_recording(), market_and_recording(), strict=True):
         remembered = SimulatedExchange(in_memory)
-        transport = await memory_connector(remembered, wall)("ws://memory", CONFIG)
+        transport = await memory_connector(remembered, wall)("ws://memory", CONFIG, None)
         expected: list[list[bytes]] = []
         for text in script:
             await transport.send(text)
@@ -548,12 +561,12 @@ async def test_in_memory_a_lost_or_closed_connection_says_so_at_once() -> None:
             assert lost.value.code == code
 
     for code in (1012, None):
-        transport = await connector("ws://memory", CONFIG)
+        transport = await connector("ws://memory", CONFIG, None)
         simulated.end_sessions(wall(), code)
         await nothing_works(transport, code or 1006)
         await transport.aclose()
         await nothing_works(transport, 1000)
-    transport = await connector("ws://memory", CONFIG)
+    transport = await connector("ws://memory", CONFIG, None)
     async with anyio.create_task_group() as group:
 
         async def receive() -> None:
@@ -566,5 +579,83 @@ async def test_in_memory_a_lost_or_closed_connection_says_so_at_once() -> None:
     assert simulated.sessions == set()
     simulated.refusal = Refusal(418, "blocked")
     with pytest.raises(HandshakeRefusedError) as refused:
-        await connector("ws://memory", CONFIG)
+        await connector("ws://memory", CONFIG, None)
     assert (refused.value.status, refused.value.body) == (418, "blocked")
+
+
+# The other endpoints
+
+
+def login_of(account: Account) -> Secret:
+    return login_token(Credentials(account.access_key, account.secret_key.reveal()), str(uuid4()))
+
+
+async def subscribe(transport: Transport, *asked: dict[str, Any]) -> None:
+    """Ask for something of which there is no snapshot, and wait until the exchange has heard it."""
+    await transport.send(request(*asked))
+    await transport.send(request({"method": "LIST_SUBSCRIPTIONS"}))
+    (answer,) = map(json.loads, await transport.receive())
+    assert len(answer["result"]) == len(asked)
+
+
+@pytest.mark.parametrize("endpoint", ["private", "info"])
+async def test_a_login_is_checked_at_the_handshake(endpoint: str) -> None:
+    async with served(still_market()) as (simulated, url):
+        account = simulated.open_account()
+        token = login_of(account)
+        transport = await connect(f"{url}/{endpoint}", CONFIG, token)
+        assert [each.endpoint for each in simulated.sessions] == [endpoint]
+        await transport.aclose()
+        names = []
+        for bad in (None, token, Secret("no token")):
+            with pytest.raises(HandshakeRefusedError) as refused:
+                await connect(f"{url}/{endpoint}", CONFIG, bad)
+            assert refused.value.status == 401
+            names.append(json.loads(refused.value.body)["error"]["name"])
+        assert names == ["no_authorization_token", "nonce_used", "jwt_verification"]
+
+
+async def test_an_account_hears_of_its_order_at_once() -> None:
+    async with served(still_market()) as (simulated, url):
+        account = simulated.open_account(balances={"KRW": 10**9})
+        transport = await connect(f"{url}/private", CONFIG, login_of(account))
+        await subscribe(transport, {"type": "myOrder"}, {"type": "myAsset"})
+        uuid = account.place(wall(), "KRW-BTC", "BID", "price", price=1_000_000)
+        frames: list[Any] = []
+        while not any(frame.get("state") == "cancel" for frame in frames):
+            frames += map(json.loads, await transport.receive())
+        assert {frame["uuid"] for frame in frames if frame["type"] == "myOrder"} == {uuid}
+        states = [frame["state"] for frame in frames if frame["type"] == "myOrder"]
+        assert (states[0], {*states[1:-1]}, states[-1]) == ("wait", {"trade"}, "cancel")
+        await transport.aclose()
+
+
+async def test_a_stalled_endpoint_sends_nothing_and_answers_no_ping_until_it_goes_on() -> None:
+    async with served(still_market()) as (simulated, url):
+        account = simulated.open_account()
+        transport = await connect(f"{url}/private", CONFIG, login_of(account))
+        public = await connect(url, CONFIG)
+        await subscribe(transport, {"type": "myAsset"})
+        simulated.stalled.add(Endpoint.PRIVATE)
+        account.deposit(wall(), "KRW", 1)
+        frames: list[Any] = []
+        async with anyio.create_task_group() as group:
+
+            async def hear() -> None:
+                while True:
+                    frames.extend(map(json.loads, await transport.receive()))
+
+            group.start_soon(hear)
+            with anyio.move_on_after(0.3) as scope:
+                await transport.ping()
+            assert scope.cancelled_caught
+            assert frames == []
+            simulated.stalled.clear()
+            await transport.ping()
+            with anyio.fail_after(3.0):
+                while not frames:  # noqa: ASYNC110 -- frames of another task
+                    await anyio.sleep(0.01)
+            group.cancel_scope.cancel()
+        assert [frame["type"] for frame in frames] == ["myAsset"]
+        for each in (transport, public):
+            await each.aclose()

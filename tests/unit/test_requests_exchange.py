@@ -182,7 +182,22 @@ json_values = st.recursive(
 )
 fields = {
     "ticket": json_values | st.just("test"),
-    "type": json_values | st.sampled_from([kind.name for kind in DataType.all(Endpoint.PUBLIC)]),
+    "type": json_values | st.sampled_from([kind.name for kind in DataType.all()]),
+    "timeframe": json_values | st.sampled_from(["5m", "1d"]),
+    "indicators": json_values
+    | st.lists(
+        st.fixed_dictionaries(
+            {"type": json_values | st.sampled_from(["rsi", "volume"])},
+            optional={
+                "params": json_values | st.just({"period": 10}),
+                "trigger": json_values | st.sampled_from(["overbought", "volume_spike"]),
+                "event_params": json_values | st.just({"multiplier": 2.0}),
+            },
+        ),
+        max_size=2,
+    ),
+    "categories": json_values | st.lists(st.sampled_from(["trade", "nope"]), max_size=2),
+    "include_body": json_values,
     "codes": json_values | st.lists(st.sampled_from(["KRW-BTC", "krw-btc", "KRW-BTC.5", "."]), max_size=3),
     "format": json_values | st.sampled_from(["DEFAULT", "SIMPLE", "JSON_LIST", "SIMPLE_LIST"]),
     "method": json_values | st.just("LIST_SUBSCRIPTIONS"),
@@ -193,23 +208,75 @@ fields = {
 near_requests = st.lists(st.fixed_dictionaries({}, optional=fields), max_size=4).map(json.dumps)
 
 
-@given(near_requests | st.text() | st.binary())
-@example('[{"ticket":"a"},{"type":"orderbook","codes":["KRW-BTC"],"level":' + "9" * 30 + "}]")
-@example('[{"ticket":"a"},{"type":"orderbook","codes":["KRW-BTC"],"level":1e999}]')
-def test_any_bytes_are_a_request_or_an_error_and_both_can_be_answered(text: str | bytes) -> None:
+@given(near_requests | st.text() | st.binary(), st.sampled_from(Endpoint))
+@example('[{"ticket":"a"},{"type":"orderbook","codes":["KRW-BTC"],"level":' + "9" * 30 + "}]", Endpoint.PUBLIC)
+@example('[{"ticket":"a"},{"type":"orderbook","codes":["KRW-BTC"],"level":1e999}]', Endpoint.PUBLIC)
+def test_any_bytes_are_a_request_or_an_error_and_both_can_be_answered(text: str | bytes, endpoint: Endpoint) -> None:
     refused = ""
     try:
-        request = parse_request(text)
+        request = parse_request(text, endpoint)
     except RequestError as why:
         refused = why.name
         msgspec.json.encode(why.message)
     else:
         assert request.ticket
         for one in request.subscriptions or ():
-            assert one.type in [kind.name for kind in DataType.all(Endpoint.PUBLIC)]
+            assert one.type in [kind.name for kind in DataType.all(endpoint)]
             assert one.count in (1, 5, 15, 30)
         msgspec.json.encode(listing(request.subscriptions or (), request.ticket, request.format))
-    assert refused in ("", "WRONG_FORMAT", "NO_TICKET", "NO_TYPE", "NO_CODES", "INVALID_PARAM")
+    assert refused in ("", "WRONG_FORMAT", "NO_TICKET", "NO_TYPE", "NO_CODES", "INVALID_PARAM", "TOO_MANY_REQUEST")
+
+
+# The other endpoints
+
+
+def private(*parts: dict[str, Any]) -> tuple[Subscription, ...] | None:
+    return parse_request(json.dumps([TICKET, *parts]), Endpoint.PRIVATE).subscriptions
+
+
+def test_orders_are_asked_for_by_market_or_all_together() -> None:
+    assert private({"type": "myOrder", "codes": ["KRW-BTC", "KRW-ETH"]}) == (
+        Subscription("myOrder", "KRW-BTC"),
+        Subscription("myOrder", "KRW-ETH"),
+    )
+    assert private({"type": "myOrder"}) == private({"type": "myOrder", "codes": []}) == (Subscription("myOrder"),)
+
+
+def test_balances_and_announcements_belong_to_no_market() -> None:
+    assert private({"type": "myAsset"}, {"type": "announcement"}) == (
+        Subscription("myAsset"),
+        Subscription("announcement"),
+    )
+    asked = {"type": "announcement", "categories": ["trade", "event"], "include_body": True, "codes": ["KRW-BTC"]}
+    assert private(asked) == (Subscription("announcement", categories=("trade", "event"), include_body=True),)
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("WRONG_FORMAT", {"type": "myAsset", "codes": ["KRW-BTC"]}),
+        ("WRONG_FORMAT", {"type": "myAsset", "codes": []}),
+        ("WRONG_FORMAT", {"type": "myOrder", "codes": "KRW-BTC"}),
+        ("INVALID_PARAM", {"type": "announcement", "categories": ["trading"]}),
+        ("WRONG_FORMAT", {"type": "announcement", "categories": "trade"}),
+        ("WRONG_FORMAT", {"type": "announcement", "include_body": "true"}),
+        ("INVALID_PARAM", {"type": "trade", "codes": ["KRW-BTC"]}),
+        ("INVALID_PARAM", {"type": "indicator", "codes": ["KRW-BTC"]}),
+    ],
+)
+def test_what_the_private_endpoint_does_not_take(name: str, part: dict[str, Any]) -> None:
+    with pytest.raises(RequestError) as error:
+        private(part)
+    assert error.value.name == name
+
+
+@pytest.mark.parametrize("endpoint", list(Endpoint))
+def test_types_are_those_of_the_endpoint(endpoint: Endpoint) -> None:
+    for kind in DataType.all():
+        if kind.endpoint is not endpoint:
+            with pytest.raises(RequestError) as error:
+                parse_request(json.dumps([TICKET, {"type": kind.name, "codes": ["KRW-BTC"]}]), endpoint)
+            assert error.value.name == "INVALID_PARAM"
 
 
 # The samples
@@ -262,6 +329,22 @@ def test_the_sample_that_asks_what_is_subscribed_is_understood() -> None:
 @pytest.mark.parametrize("name", ["announcement", "indicator", "myOrder_myAsset"])
 def test_the_samples_of_other_endpoints_ask_for_types_that_this_one_does_not_have(name: str) -> None:
     assert error_of(sample(name)) == "INVALID_PARAM"
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    ("name", "endpoint", "count"),
+    [("announcement", Endpoint.PRIVATE, 1), ("myOrder_myAsset", Endpoint.PRIVATE, 2), ("indicator", Endpoint.INFO, 8)],
+)
+def test_the_samples_of_other_endpoints_are_understood_there(name: str, endpoint: Endpoint, count: int) -> None:
+    assert len(parse_request(sample(name), endpoint).subscriptions or ()) == count
+
+
+@needs_shared
+def test_the_answer_to_what_is_subscribed_on_the_private_endpoint_is_that_of_the_sample() -> None:
+    asked = private({"type": "myAsset"}, {"type": "myOrder", "codes": ["KRW-BTC", "KRW-ETH"]})
+    expected = json.loads((SAMPLES / "control_LIST_SUBSCRIPTIONS_private_DEFAULT.json").read_text())
+    assert listing(asked or (), "unique uuid", Format.DEFAULT) == expected
 
 
 @needs_shared

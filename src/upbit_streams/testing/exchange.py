@@ -1,36 +1,32 @@
 """The simulated exchange, sans-IO: it is told the time and what clients send, and says what it answers and when.
 
 It speaks the protocol as the fact sheet has it: a request replaces the one before, unknown codes meet silence, an
-error frame is followed by a close with code 1000, a socket idle for 60 s is dropped without a word, the limits are
-enforced. Its fronts, a real WebSocket server and an in-memory one, add nothing to that.
+error frame is followed by a close with code 1000, a socket idle for 60 s is dropped without a word, tokens are checked,
+the limits are enforced. Its fronts, a real WebSocket server and an in-memory one, add nothing to that.
 
 All times are seconds since the Unix epoch.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import attrs
-import msgspec
+from ..model.events import AnnouncementEvent, MyAssetEvent, MyOrderEvent
+from ..model.kinds import Endpoint
+from .accounts import Account
+from .amounts import Amount
+from .announcements import Announcements
+from .desk import MarketDesk
+from .info import InfoService
+from .keys import Keyring, TokenError
+from .limits import within
+from .services import PrivateService, PublicService, Service
+from .session import Login, Session
+from .sources import MarketSource, Source
 
-from ..model.events import Event, OrderbookEvent
-from ..model.kinds import Format
-from ..wire.encode import encode
-from .grouping import shaped
-from .requests import RequestError, Subscription, listing, parse_request
-from .sources import Replay, Source
-
-__all__ = ["Closing", "Refusal", "Session", "SimulatedExchange"]
+__all__ = ["Refusal", "SimulatedExchange"]
 
 _CONNECTS_PER_SECOND = 5
-_MESSAGES_PER_SECOND = 5
-_MESSAGES_PER_MINUTE = 100
-_IDLE_SECONDS = 60.0
-_CLOSE_AFTER_ERROR = 0.15
-_UP_INTERVAL = 10.0
-# What a session hears of the market once it is over.
-_SILENCE = Replay(()).open()
 
 
 class Refusal(Exception):  # noqa: N818 -- no error but an answer, and one that a test sets up
@@ -42,16 +38,8 @@ class Refusal(Exception):  # noqa: N818 -- no error but an answer, and one that 
         self.body = body
 
 
-@attrs.frozen
-class Closing:
-    """The exchange ends a session: with a close frame of this code, or without one if it is None."""
-
-    code: int | None
-    at: float
-
-
 class SimulatedExchange:
-    """One exchange, with as many sessions as clients open."""
+    """One exchange, with as many sessions as clients open, and as many accounts as a test needs."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -62,23 +50,45 @@ class SimulatedExchange:
         """Every time a client broke a limit, in words."""
         self.refusal: Refusal | None = None
         """Set it, and every handshake is refused with it."""
+        self.refusals: dict[Endpoint, Refusal] = {}
+        """The same for the handshakes of single endpoints."""
+        self.stalled: set[Endpoint] = set()
+        """Sessions of these endpoints are sent nothing and have no ping answered; their sockets stay open."""
+        self.login_errors_as_frames = False
+        """Accept the handshake of whoever cannot log in, and answer the first request with ``INVALID_AUTH``. Which of
+        the two ways the real exchange takes in which case, is not established."""
+        self.accounts: list[Account] = []
+        self.desk = MarketDesk(source, self._wake) if isinstance(source, MarketSource) else None
+        """Where accounts trade; None if the source is no simulated market."""
+        self._keyring = Keyring()
+        self._announcements = Announcements(self._tell_announcement)
+        # Whoever has logged in is counted by account, everybody else together, by address.
+        self._connects_of: dict[Account | None, deque[float]] = {}
 
-    def connect(self, now: float) -> "Session":
-        """A client asks for a WebSocket. Raises :class:`Refusal`."""
+    # What clients do
+
+    def connect(self, now: float, endpoint: Endpoint = Endpoint.PUBLIC, token: str | None = None) -> Session:
+        """A client asks for a WebSocket, with the token of its ``Authorization`` header. Raises :class:`Refusal`."""
         self.connects.append(now)
-        if _within(self.connects, now, 1.0) > _CONNECTS_PER_SECOND:
+        login, failed = Login(), None
+        if endpoint is not Endpoint.PUBLIC:
+            try:
+                login = self._login(now, endpoint, token)
+            except TokenError as why:
+                login, failed = Login(endpoint, failed=str(why)), why
+        attempts = self._connects_of.setdefault(login.account, deque(maxlen=_CONNECTS_PER_SECOND + 1))
+        attempts.append(now)
+        if within(attempts, now, 1.0) > _CONNECTS_PER_SECOND:
             self.breaches.append(f"more than {_CONNECTS_PER_SECOND} connects within a second at {now:.3f}")
             raise Refusal(429, "Too many connection requests.")
-        if self.refusal is not None:
-            raise Refusal(self.refusal.status, self.refusal.body)
-        session = Session(self, now)
+        refusal = self.refusals.get(endpoint, self.refusal)
+        if refusal is not None:
+            raise Refusal(refusal.status, refusal.body)
+        if failed is not None and not self.login_errors_as_frames:
+            raise Refusal(401, failed.body)
+        session = Session(self, now, self._service(login), login)
         self.sessions.add(session)
         return session
-
-    def end_sessions(self, now: float, code: int | None = None) -> None:
-        """End every open session now: with a close frame of this code, or without any."""
-        for session in tuple(self.sessions):
-            session.end(now, code)
 
     def markets(self) -> list[dict[str, Any]]:
         """What ``GET /v1/market/all`` answers."""
@@ -87,132 +97,68 @@ class SimulatedExchange:
             for code in self.source.codes
         ]
 
+    # What tests do
 
-class Session:
-    """One client's connection, after its handshake."""
+    def open_account(
+        self,
+        *,
+        access_key: str | None = None,
+        secret_key: str | None = None,
+        balances: Mapping[str, Amount] | None = None,
+    ) -> Account:
+        """Open an account with these balances, by currency. Keys that are not given are made; the first account has the
+        same ones in every new exchange."""
+        account = Account(
+            balances or {},
+            add_key=self._keyring.add,
+            tell=self._tell,
+            desk=self.desk,
+            keys=(access_key, secret_key),
+        )
+        self.accounts.append(account)
+        return account
 
-    def __init__(self, exchange: SimulatedExchange, now: float) -> None:
-        self._exchange = exchange
-        self._feed = exchange.source.open()
-        self._subscriptions: dict[tuple[str, str], list[Subscription]] = {}
-        self._format = Format.DEFAULT
-        self._pending: list[bytes] = []
-        self._messages: deque[float] = deque(maxlen=_MESSAGES_PER_MINUTE + 1)
-        self._last_traffic = now
-        self._next_up = float("inf")
-        self._closing: Closing | None = None
-        self.wake: Callable[[], None] = lambda: None
-        """Called when the session has something to say out of turn. Its front sets it."""
+    def announce(
+        self, now: float, *, title: str, category: str = "notice", body: str = "", uuid: str | None = None
+    ) -> str:
+        """Announce something, to all private sessions that have asked for announcements. Returns its id; with the id of
+        an earlier one, that is changed. Raises ``UsageError`` for a category or an id that does not exist."""
+        return self._announcements.announce(now, title, category, body, uuid)
 
-    def receive(self, now: float, message: str | bytes) -> None:
-        """The client has sent a message."""
-        self.touch(now)
-        if self._closing is not None:
-            return
-        if message in ("PING", b"PING"):
-            # One PING is enough for an answer at every tick of the server's clock, for the rest of the session's life.
-            self._next_up = min(self._next_up, (now // _UP_INTERVAL + 1) * _UP_INTERVAL)
-        else:
-            self._request(now, message)
-        self.wake()
+    def end_sessions(self, now: float, code: int | None = None, endpoint: Endpoint | None = None) -> None:
+        """End every open session, or every one of an endpoint, now: with a close frame of this code, or without any."""
+        for session in tuple(self.sessions):
+            if endpoint in (None, session.endpoint):
+                session.end(now, code)
 
-    def touch(self, now: float) -> None:
-        """The client has sent something, if only a ping."""
-        self._last_traffic = max(self._last_traffic, now)
+    def advance(self, now: float) -> None:
+        """Let a simulated market move up to now, though nobody looks: resting orders are filled when the time comes."""
+        if isinstance(self.source, MarketSource):
+            self.source.advance(now)
 
-    def take(self, now: float) -> list[bytes]:
-        """The frames that are due, in their order."""
-        self._drop_if_idle(now)
-        if self._closing is not None and self._closing.code is None:
-            return []  # a socket that breaks takes with it what was not sent yet
-        frames, self._pending = self._pending, []
-        if self._closing is None:
-            frames += self._realtime_frames(now)
-            if now >= self._next_up:
-                self._next_up += _UP_INTERVAL
-                frames.append(b'{"status":"UP"}')
-            if self._feed.overflowed:
-                self.end(now)
-        if frames:
-            self.touch(now)
-        return frames
+    # The rest
 
-    def next_time(self) -> float:
-        """When to ask again, if nothing happens before."""
-        if self._closing is not None:
-            return self._closing.at
-        return min(self._feed.next_time(), self._next_up, self._last_traffic + _IDLE_SECONDS)
+    def _login(self, now: float, endpoint: Endpoint, token: str | None) -> Login:
+        key = self._keyring.verified(token, now)
+        account = next(account for account in self.accounts if account.keys.get(key.access_key) is key)
+        return Login(endpoint, account, key)
 
-    def ended(self, now: float) -> Closing | None:
-        """How the exchange ends this session, once it is time."""
-        self._drop_if_idle(now)
-        closing = self._closing
-        return closing if closing is not None and now >= closing.at else None
+    def _service(self, login: Login) -> Service:
+        if login.endpoint is Endpoint.INFO:
+            return InfoService(self.source)
+        if login.account is not None:
+            return PrivateService(login.account, self.source)
+        return PublicService(self.source.open())
 
-    def end(self, at: float, code: int | None = None) -> None:
-        """Let the exchange end this session: with a close frame of this code, or without any."""
-        if self._closing is None:
-            self._closing = Closing(code, at)
-            self.wake()
+    def _tell(self, account: Account, event: MyOrderEvent | MyAssetEvent) -> None:
+        for session in tuple(self.sessions):
+            if session.account is account:
+                session.hear(event)
 
-    def close(self) -> None:
-        """The connection is gone. Nothing more is heard or said, however long somebody keeps this session."""
-        self._exchange.sessions.discard(self)
-        self._closing = Closing(None, float("-inf"))
-        self._feed = _SILENCE
+    def _tell_announcement(self, event: AnnouncementEvent) -> None:
+        for session in tuple(self.sessions):
+            session.hear(event)
 
-    def _request(self, now: float, message: str | bytes) -> None:
-        self._messages.append(now)
-        try:
-            if (
-                _within(self._messages, now, 1.0) > _MESSAGES_PER_SECOND
-                or _within(self._messages, now, 60.0) > _MESSAGES_PER_MINUTE
-            ):
-                self._exchange.breaches.append(f"too many messages on one connection at {now:.3f}")
-                raise RequestError("TOO_MANY_REQUEST", "Too many requests.")
-            request = parse_request(message)
-        except RequestError as error:
-            told = {"error": {"message": error.message, "name": error.name}}
-            self._pending.append(msgspec.json.encode(told))
-            self.end(now + _CLOSE_AFTER_ERROR, 1000)
-            return
-        if request.subscriptions is None:
-            self._format = request.format
-            subscribed = [one for same in self._subscriptions.values() for one in same]
-            answer = listing(subscribed, request.ticket, self._format)
-            self._pending.append(msgspec.json.encode([answer] if self._format.is_list else answer))
-            return
-        # What happened before this request is told as the last one asks: a subscription that stays misses nothing.
-        self._pending += self._realtime_frames(now)
-        self._format = request.format
-        self._subscriptions = {}
-        for subscription in request.subscriptions:
-            self._subscriptions.setdefault((subscription.type, subscription.code), []).append(subscription)
-        self._feed.start(now, frozenset(self._subscriptions))
-        for subscription in request.subscriptions:
-            if subscription.snapshot and (event := self._feed.snapshot(now, subscription.type, subscription.code)):
-                self._pending.append(self._encode(event, subscription))
-
-    def _drop_if_idle(self, now: float) -> None:
-        if now >= self._last_traffic + _IDLE_SECONDS:
-            self.end(now)
-
-    def _realtime_frames(self, now: float) -> list[bytes]:
-        return [
-            self._encode(event, subscription)
-            for event in self._feed.take(now)
-            for subscription in self._subscriptions.get((event.type, event.code), ())
-            if subscription.realtime
-        ]
-
-    def _encode(self, event: Event, subscription: Subscription) -> bytes:
-        if isinstance(event, OrderbookEvent) and (
-            subscription.count < len(event.orderbook_units) or subscription.level
-        ):
-            event = shaped(event, subscription.count, subscription.level)
-        return encode(event, self._format)
-
-
-def _within(times: Sequence[float], now: float, seconds: float) -> int:
-    """How many of the times lie in the window that ends now."""
-    return sum(1 for time in times if time > now - seconds)
+    def _wake(self) -> None:
+        for session in tuple(self.sessions):
+            session.wake()

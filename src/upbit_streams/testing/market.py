@@ -67,8 +67,8 @@ class MarketSimulation:
             for rank, code in enumerate(self.codes, start=1)
         }
         # Each market once, by the time of its next action. The place decides between two at the same time.
-        self._agenda = [(market.due_us, place, market) for place, market in enumerate(self._markets.values())]
-        heapq.heapify(self._agenda)
+        self._agenda: list[tuple[int, int, Market]] = []
+        self.changed()
 
     def next_ms(self) -> int:
         """When the next event is sent: the earliest time for which :meth:`advance` has any."""
@@ -87,6 +87,15 @@ class MarketSimulation:
             happened += market.act()
             heapq.heapreplace(self._agenda, (market.due_us, place, market))
         return happened
+
+    def market(self, code: str) -> Market | None:
+        """The market of that code, to trade in. Who does tells :meth:`changed` so. None if there is none."""
+        return self._markets.get(code)
+
+    def changed(self) -> None:
+        """A market was changed from outside, so its next action may come sooner."""
+        self._agenda = [(market.due_us, place, market) for place, market in enumerate(self._markets.values())]
+        heapq.heapify(self._agenda)
 
     def snapshot(self, type_name: str, code: str) -> Event | None:
         """The present state as an event of that type (``ticker``, ``candle.1m``, ...), with stream type ``SNAPSHOT``.

@@ -7,20 +7,26 @@ from anyio.lowlevel import checkpoint
 
 from ..exceptions import ConnectionLostError, HandshakeRefusedError
 from ..model.config import Config
+from ..model.secret import Secret
 from ..transport.interface import Connector
-from .exchange import Refusal, Session, SimulatedExchange
+from .exchange import Refusal, SimulatedExchange
+from .paths import endpoint_of
+from .session import Session
 
 __all__ = ["memory_connector"]
+
+_STALL_LOOK = 0.5
 
 
 def memory_connector(exchange: SimulatedExchange, wall: Callable[[], float]) -> Connector:
     """A connector to a simulated exchange in the same event loop. ``wall`` tells seconds since the Unix epoch, and must
-    move with the event loop's clock."""
+    move with the event loop's clock. The path of the URL says which endpoint it is."""
 
-    async def connect(url: str, config: Config) -> _MemoryTransport:
+    async def connect(url: str, config: Config, token: Secret | None = None) -> _MemoryTransport:
         await checkpoint()
         try:
-            return _MemoryTransport(exchange.connect(wall()), wall)
+            session = exchange.connect(wall(), endpoint_of(url), None if token is None else token.reveal())
+            return _MemoryTransport(session, wall)
         except Refusal as refusal:
             raise HandshakeRefusedError(url, refusal.status, refusal.body) from None
 
@@ -56,6 +62,9 @@ class _MemoryTransport:
         await checkpoint()
         self._check_ended(self._wall())
         self._session.touch(self._wall())
+        while self._session.stalled:
+            await anyio.sleep(_STALL_LOOK)
+            self._check_ended(self._wall())
 
     async def aclose(self) -> None:
         self._closed = True

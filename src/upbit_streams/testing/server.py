@@ -1,9 +1,9 @@
-"""The simulated exchange on a real socket: the WebSocket endpoint, and ``GET /v1/market/all``."""
+"""The simulated exchange on a real socket: the three WebSocket endpoints, and ``GET /v1/market/all``."""
 
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from email.utils import formatdate
 from functools import partial
@@ -19,12 +19,13 @@ from websockets.server import ServerProtocol
 from ..engine.service import first_of, open_service
 from ..exceptions import ConnectionLostError
 from ..transport.websocket import WebSocket, quiet
-from .exchange import Closing, Refusal, Session, SimulatedExchange
-from .sources import MarketSource, Source
+from .exchange import Refusal, SimulatedExchange
+from .paths import ENDPOINTS, PUBLIC_PATH, token_of
+from .session import Closing, Session
+from .stalling import StallingStream
 
-__all__ = ["open_exchange"]
+__all__ = ["open_exchange", "serve_client"]
 
-_PATH = "/websocket/v1"
 _MARKETS = "/v1/market/all"
 _READ_SIZE = 1 << 16
 _HANDSHAKE_SECONDS = 10.0
@@ -41,7 +42,8 @@ _wall = time.time  # noqa: TID251 -- a server on a real socket lives in real tim
 async def open_exchange(
     exchange: SimulatedExchange, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncGenerator[str, None]:
-    """Serve the exchange as long as the block, and yield the URL for :class:`~upbit_streams.Config`.
+    """Serve the exchange as long as the block, and yield the URL for :class:`~upbit_streams.Config`: that of
+    the public endpoint, which the others follow as on the real exchange.
 
     Port 0 picks a free one. Leaving the block drops every session, as an exchange that is killed does. Raises
     ``OSError`` if the address cannot be used. A session that crashes, which is a bug in the exchange or its source, is
@@ -49,22 +51,24 @@ async def open_exchange(
     """
     async with await anyio.create_tcp_listener(local_host=host, local_port=port) as listener:
         bound = listener.extra(SocketAttribute.local_port)  # noqa: S610 -- this is not Django's
-        serve = partial(listener.serve, partial(_serve_client, exchange))
-        run = partial(first_of, server=serve, market=partial(_keep_moving, exchange.source))
+        serve = partial(listener.serve, partial(serve_client, exchange, _wall))
+        run = partial(first_of, server=serve, market=partial(_keep_moving, exchange))
         async with open_service(run, "simulated exchange"):
-            yield f"ws://{f'[{host}]' if ':' in host else host}:{bound}{_PATH}"
+            yield f"ws://{f'[{host}]' if ':' in host else host}:{bound}{PUBLIC_PATH}"
 
 
-async def _keep_moving(source: Source) -> None:
+async def _keep_moving(exchange: SimulatedExchange) -> None:
     # A simulated market moves when somebody looks. One that nobody has looked at for a day would take minutes to catch
     # up, and nobody else would be served meanwhile.
     while True:
         await anyio.sleep(_LOOK_SECONDS)
-        if isinstance(source, MarketSource):
-            source.advance(_wall())
+        exchange.advance(_wall())
 
 
-async def _serve_client(exchange: SimulatedExchange, stream: ByteStream) -> None:
+async def serve_client(exchange: SimulatedExchange, wall: Callable[[], float], socket: ByteStream) -> None:
+    """Serve one client over any stream of bytes, from its request to the end of its session. ``wall`` tells seconds
+    since the Unix epoch. Cancelling it drops the client."""
+    stream = StallingStream(socket)
     protocol = ServerProtocol(
         extensions=[ServerPerMessageDeflateFactory(compress_settings={"memLevel": 5})], logger=quiet
     )
@@ -72,10 +76,11 @@ async def _serve_client(exchange: SimulatedExchange, stream: ByteStream) -> None
     session: Session | None = None
     try:
         with anyio.move_on_after(_HANDSHAKE_SECONDS) as handshake:
-            response, session = _answer(exchange, protocol, await _request(protocol, stream))
+            response, session = _answer(exchange, wall, protocol, await _request(protocol, stream))
             await _send_response(protocol, stream, response)
         if session is not None and not handshake.cancelled_caught:
-            await _serve_session(session, websocket)
+            stream.session = session
+            await _serve_session(session, wall, websocket)
     except (anyio.BrokenResourceError, anyio.EndOfStream, anyio.ClosedResourceError):
         pass  # the client went away in the middle of something
     except Exception:  # noqa: BLE001 -- logged
@@ -99,7 +104,7 @@ async def _request(protocol: ServerProtocol, stream: ByteStream) -> Request | No
 
 
 def _answer(
-    exchange: SimulatedExchange, protocol: ServerProtocol, request: Request | None
+    exchange: SimulatedExchange, wall: Callable[[], float], protocol: ServerProtocol, request: Request | None
 ) -> tuple[Response, Session | None]:
     """The answer to a request; with a session, if it was one for a WebSocket and the answer is yes."""
     if request is None:
@@ -116,13 +121,14 @@ def _answer(
         response = _json(405, {"error": {"name": 405, "message": f"{method} is not allowed"}})
         response.headers["Allow"] = "GET, HEAD"
         return response, None
-    if path != _PATH:
+    endpoint = ENDPOINTS.get(path)
+    if endpoint is None:
         return _json(404, {"error": {"name": 404, "message": f"no such path: {path}"}}), None
     response = protocol.accept(request)
     if response.status_code != 101:
         return response, None
     try:
-        return response, exchange.connect(_wall())
+        return response, exchange.connect(wall(), endpoint, token_of(request.headers))
     except Refusal as refusal:
         return _response(refusal.status, refusal.body), None
     except Exception:  # noqa: BLE001 -- logged
@@ -161,7 +167,7 @@ def _response(status: int, body: str) -> Response:
     return Response(status, known.get(status, "Refused"), headers, content)
 
 
-async def _serve_session(session: Session, websocket: WebSocket) -> None:
+async def _serve_session(session: Session, wall: Callable[[], float], websocket: WebSocket) -> None:
     woken = anyio.Event()
 
     def wake() -> None:
@@ -175,12 +181,12 @@ async def _serve_session(session: Session, websocket: WebSocket) -> None:
     async def hear() -> None:
         while True:
             for message in await websocket.receive():
-                session.receive(_wall(), message)
+                session.receive(wall(), message)
 
     async def speak() -> None:
         nonlocal ended
         while ended is None:
-            wakeup, now = woken, _wall()
+            wakeup, now = woken, wall()
             session.touch(now - websocket.idle_seconds())
             if frames := session.take(now):
                 with anyio.fail_after(_WRITE_SECONDS):

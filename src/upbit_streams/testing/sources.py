@@ -1,7 +1,6 @@
 """Where the simulated exchange gets its market from: a simulation, or a recording."""
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 from weakref import WeakSet
@@ -14,12 +13,12 @@ from ..model.epoch import NO_EPOCH
 from ..model.events import Event, UnknownEvent
 from ..model.kinds import Format
 from ..wire.decode import Decoder
+from .backlog import Backlog
 from .market import MarketSimulation
 
 __all__ = ["Feed", "MarketSource", "Recorded", "RecordingError", "Replay", "Source", "read_recording"]
 
-# What a session may be behind before it counts as dead, and how much of a recording it is handed at once.
-_BACKLOG = 50_000
+# How much of a recording a session is handed at once.
 _PORTION = 256
 
 
@@ -30,8 +29,10 @@ class RecordingError(UsageError):
 class Feed(Protocol):
     """What one session hears. Times are seconds since the Unix epoch."""
 
-    overflowed: bool
-    """The session has fallen so far behind that events were lost."""
+    @property
+    def overflowed(self) -> bool:
+        """The session has fallen so far behind that events were lost."""
+        ...
 
     def start(self, now: float, keys: frozenset[tuple[str, str]]) -> None:
         """From now on, hear these (type, market) pairs and no others."""
@@ -66,7 +67,8 @@ class MarketSource:
 
     def __init__(self, simulation: MarketSimulation) -> None:
         self.codes = simulation.codes
-        self._simulation = simulation
+        self.simulation = simulation
+        self._now_ms = 0
         # A feed goes when its session lets go of it; there is nothing to close that could be forgotten.
         self._feeds: WeakSet[_MarketFeed] = WeakSet()
 
@@ -75,38 +77,46 @@ class MarketSource:
         self._feeds.add(feed)
         return feed
 
-    def advance(self, now: float) -> None:
-        """Let the market move up to now, and hand what happened to every feed that wants it."""
-        for event in self._simulation.advance(int(now * 1000)):
+    def advance(self, now: float) -> int:
+        """Let the market move up to now, and hand what happened to every feed that wants it.
+
+        Returns what time it is in the market, in milliseconds: it never goes back.
+        """
+        self._now_ms = max(self._now_ms, int(now * 1000))
+        self.publish(self.simulation.advance(self._now_ms))
+        return self._now_ms
+
+    def publish(self, events: Iterable[Event]) -> None:
+        """Hand what happened in the market to every feed that wants it."""
+        for event in events:
             key = (event.type, event.code)
             for feed in self._feeds:
                 if key in feed.keys:
                     feed.put(event)
 
     def snapshot(self, type_name: str, code: str) -> Event | None:
-        return self._simulation.snapshot(type_name, code)
+        return self.simulation.snapshot(type_name, code)
 
     def next_time(self) -> float:
-        return self._simulation.next_ms() / 1000
+        return self.simulation.next_ms() / 1000
 
 
 class _MarketFeed:
     def __init__(self, source: MarketSource) -> None:
         self.keys: frozenset[tuple[str, str]] = frozenset()
-        self.overflowed = False
         self._source = source
-        self._waiting: deque[Event] = deque()
+        self._backlog = Backlog()
+
+    @property
+    def overflowed(self) -> bool:
+        return self._backlog.overflowed
 
     def put(self, event: Event) -> None:
-        # What waits has no gap: after the first event that was lost, none follows.
-        if len(self._waiting) >= _BACKLOG:
-            self.overflowed = True
-        if not self.overflowed:
-            self._waiting.append(event)
+        self._backlog.put(event)
 
     def start(self, now: float, keys: frozenset[tuple[str, str]]) -> None:
         self._source.advance(now)
-        self._waiting.clear()
+        self._backlog.take()
         self.keys = keys
 
     def snapshot(self, now: float, type_name: str, code: str) -> Event | None:
@@ -114,9 +124,7 @@ class _MarketFeed:
 
     def take(self, now: float) -> Sequence[Event]:
         self._source.advance(now)
-        taken = list(self._waiting)
-        self._waiting.clear()
-        return taken
+        return self._backlog.take()
 
     def next_time(self) -> float:
         return self._source.next_time()

@@ -23,7 +23,7 @@ _VALUES: dict[Any, st.SearchStrategy[Any]] = {
     str: st.text(max_size=10),
     bool: st.booleans(),
     Decimal: _DECIMALS,
-    Any: st.none() | st.text(max_size=3),
+    Any: st.none() | st.text(max_size=3) | st.dictionaries(st.text(max_size=3), st.integers(0, 9), max_size=2),
 }
 
 
@@ -90,7 +90,7 @@ def _params(draw: st.DrawFn, alternatives: Any) -> dict[str, Any]:
 @st.composite
 def _wants(draw: st.DrawFn, kind: DataType[Event]) -> Want:
     snapshot, realtime = draw(st.sampled_from([(True, True), (True, False), (False, True)]))
-    options: dict[str, Any] = {"snapshot": snapshot, "realtime": realtime}
+    options: dict[str, Any] = {"snapshot": snapshot, "realtime": realtime or not kind.has_snapshot}
     code = "" if kind.codes is Codes.NONE else draw(codes())
     if kind.codes is Codes.OPTIONAL and draw(st.booleans()):
         code = ""

@@ -9,12 +9,15 @@ from collections import deque
 
 import attrs
 
+from .past import TIMEFRAME_SPANS, Close
+
 __all__ = ["CANDLE_SPANS", "DAY_MS", "SECOND_MS", "Candle", "Tape"]
 
 SECOND_MS = 1_000
 _MINUTE_MS = 60 * SECOND_MS
 DAY_MS = 24 * 60 * _MINUTE_MS
 _WINDOW_MINUTES = 24 * 60
+_KEPT_CANDLES = 600
 
 CANDLE_SPANS = {
     "candle.1s": SECOND_MS,
@@ -95,6 +98,8 @@ class Tape:
         # are in none of the other candles yet, so a trade costs the same however many units there are.
         self._running: Candle | None = None
         self._candles: dict[str, Candle] = {}
+        # The last candles of the timeframes of indicators, made of those of five minutes that are over.
+        self._history = {timeframe: deque[Candle](maxlen=_KEPT_CANDLES) for timeframe in TIMEFRAME_SPANS}
 
     @property
     def running_ms(self) -> int | None:
@@ -128,6 +133,18 @@ class Tape:
         joined = candle.copy(span_ms)
         joined.add(second)
         return joined
+
+    def closes(self, timeframe: str, end_ms: int) -> list[Close]:
+        """The last candles of a timeframe that begin before a time, oldest first, all trades counted."""
+        history, span_ms = list(self._history[timeframe]), TIMEFRAME_SPANS[timeframe]
+        for newer in (self._candles.get("candle.5m"), self._running):
+            if newer is not None:
+                if history and history[-1].covers(newer.start_ms, span_ms):
+                    history[-1] = history[-1].copy(span_ms)
+                    history[-1].add(newer)
+                else:
+                    history.append(newer.copy(span_ms))
+        return [Close(each.start_ms, each.closing, each.volume) for each in history if each.start_ms < end_ms]
 
     def _record_day(self, day: int, price: int, volume: int, money: int, ask_bid: str) -> None:
         if day != self._day:
@@ -171,8 +188,19 @@ class Tape:
             if candle is not None and candle.covers(second.start_ms, span_ms):
                 candle.add(second)
             else:
+                if candle is not None and type_name == "candle.5m":
+                    self._keep(candle)
                 self._candles[type_name] = second.copy(span_ms)
         self._running = None
+
+    def _keep(self, over: Candle) -> None:
+        """Take five minutes that are over into the history."""
+        for timeframe, span_ms in TIMEFRAME_SPANS.items():
+            history = self._history[timeframe]
+            if history and history[-1].covers(over.start_ms, span_ms):
+                history[-1].add(over)
+            else:
+                history.append(over.copy(span_ms))
 
 
 @attrs.define

@@ -1,5 +1,6 @@
 """Events to frames, from the same table as the decoder, and from one format to another."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -15,11 +16,14 @@ __all__ = ["convert", "encode", "to_fields"]
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
-def encode(event: Event, format: Format) -> bytes:
-    """The frame that the exchange would send for this event. Epoch and receive time are not part of it."""
+def encode(event: Event, format: Format, leave_out: Iterable[str] = ()) -> bytes:
+    """The frame that the exchange would send for this event. Epoch and receive time are not part of it, nor are the
+    fields of these names, in the spelling of the format."""
     if isinstance(event, UnknownEvent):
         return b"[" + event.payload + b"]" if format.is_list else event.payload
     fields = to_fields(event, format)
+    for name in leave_out:
+        fields.pop(name, None)
     return _encoder.encode([fields] if format.is_list else fields)
 
 
