@@ -1,8 +1,12 @@
 """Live data of the Upbit exchange in a nursery, on asyncio and on trio."""
 
+from .auth import Credentials, KeySource
+from .callbacks import Subscription
 from .client import Client
-from .engine.backpressure import DropOldest
+from .engine.backpressure import DropOldest, Fail
 from .exceptions import (
+    AuthenticationError,
+    BackpressureError,
     ConflictError,
     ConnectFailedError,
     ConnectionLostError,
@@ -13,6 +17,7 @@ from .exceptions import (
     HandshakeRefusedError,
     InvalidCodeError,
     InvalidConfigError,
+    MissingCredentialsError,
     NotReadyError,
     NotRegisteredError,
     ScopeError,
@@ -43,7 +48,18 @@ from .model.events import (
 )
 from .model.indicators import Indicator, indicator, signal
 from .model.kinds import DataType, Endpoint, Format
-from .model.metrics import ConnectionState, ConnectionStatus, Drift, StreamStatistics
+from .model.metrics import (
+    Balance,
+    ConnectionState,
+    ConnectionStatus,
+    Drift,
+    Independence,
+    Influence,
+    Period,
+    StreamStatistics,
+)
+from .model.notices import EpochStarted
+from .model.secret import Secret
 from .streams import EventStream
 from .transport.interface import Connector, Transport
 from .wire.encode import convert, to_fields
@@ -52,7 +68,10 @@ __all__ = [
     "REGIONS",
     "AnnouncementEvent",
     "Asset",
+    "AuthenticationError",
     "Backoff",
+    "BackpressureError",
+    "Balance",
     "CandleEvent",
     "Client",
     "Config",
@@ -62,37 +81,47 @@ __all__ = [
     "ConnectionState",
     "ConnectionStatus",
     "Connector",
+    "Credentials",
     "DataType",
     "Drift",
     "DropOldest",
     "DuplicateNameError",
     "Endpoint",
     "Epoch",
+    "EpochStarted",
     "Event",
     "EventStream",
     "ExchangeError",
+    "Fail",
     "FeedCrashedError",
     "FeedError",
     "Format",
     "HandshakeRefusedError",
+    "Independence",
     "Indicator",
     "IndicatorEvent",
     "IndicatorParams",
     "IndicatorSignalEvent",
     "IndicatorValue",
+    "Influence",
     "InvalidCodeError",
     "InvalidConfigError",
+    "KeySource",
     "Manager",
     "MarketEvent",
+    "MissingCredentialsError",
     "MyAssetEvent",
     "MyOrderEvent",
     "NotReadyError",
     "NotRegisteredError",
     "OrderbookEvent",
     "OrderbookUnit",
+    "Period",
     "ScopeError",
+    "Secret",
     "SignalParams",
     "StreamStatistics",
+    "Subscription",
     "TickerEvent",
     "TradeEvent",
     "Transport",

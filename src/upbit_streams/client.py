@@ -1,171 +1,276 @@
 """A component's scope: what it asked for lives as long as the scope."""
 
-from collections.abc import Hashable, Iterable
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Literal, TypeVar, overload
 
-import anyio
 from anyio.lowlevel import checkpoint
 
-from .engine.backpressure import DropOldest
+from .callbacks import Callback, OnError, Subscription
+from .engine.account import Account
+from .engine.backpressure import DropOldest, Fail, Policy
 from .engine.connection import Connection
-from .engine.hub import Hub
-from .exceptions import NotReadyError, NotRegisteredError, ScopeError, UsageError
-from .model.events import CandleEvent, OrderbookEvent, TickerEvent, TradeEvent
-from .model.kinds import DataType, E
-from .model.subscriptions import Want, Wants, normalise_code, wants_of
+from .exceptions import UsageError
+from .model.events import (
+    AnnouncementEvent,
+    CandleEvent,
+    IndicatorEvent,
+    IndicatorSignalEvent,
+    MyAssetEvent,
+    MyOrderEvent,
+    OrderbookEvent,
+    TickerEvent,
+    TradeEvent,
+)
+from .model.indicators import Indicator
+from .model.kinds import DataType, E, Endpoint
+from .model.notices import EpochStarted
+from .pull import Pull, wants_of_call
 from .streams import EventStream
 
 __all__ = ["Client"]
 
+# Events that the exchange tells once: there is no snapshot that would bring back what was missed.
+AnyOnce = MyOrderEvent | MyAssetEvent | AnnouncementEvent | IndicatorEvent | IndicatorSignalEvent
+Once = TypeVar("Once", bound=AnyOnce)
 
-class Client:
+
+class Client(Pull):
     """What one component wants and gets. Made by :meth:`Manager.open_client`, never directly."""
 
-    def __init__(self, name: str, hub: Hub, connection: Connection) -> None:
-        self.name = name
-        self._hub = hub
-        self._connection = connection
-        self._registered: set[Want] = set()
-        self._interests: dict[Hashable, Want] = {}
-        """By topic, what the registered wants of it come to."""
-        self._streams: set[EventStream[Any]] = set()
-        self._open = True
-
-    async def register_interest(
+    def __init__(
         self,
-        types: DataType[E] | Iterable[DataType[E]],
+        name: str,
+        connections: Mapping[Endpoint, Connection],
+        account: Account,
+        start: Callable[[Callable[[], Awaitable[object]], str], None],
+    ) -> None:
+        super().__init__(name, connections, account)
+        self._start = start
+        self._streams: set[EventStream[Any]] = set()
+
+    @overload
+    def stream(  # type: ignore[overload-overlap] # pyright: ignore[reportOverlappingOverload]
+        self,
+        types: DataType[Once] | Iterable[DataType[Once]],
         codes: str | Iterable[str] = (),
         *,
-        count: int = 30,
-        level: float = 0,
-    ) -> None:
-        """Ask for the latest data of every type for every market, to be read with the ``get_*`` methods.
+        backpressure: Policy | None = None,
+        notices: Literal[True] | None = None,
+        categories: Iterable[str] = (),
+        include_body: bool = False,
+        indicators: Indicator | Iterable[Indicator] = (),
+    ) -> EventStream[Once | EpochStarted]: ...
 
-        ``count`` and ``level`` are for order books: how many levels (1, 5, 15 or 30), and by what price in KRW they are
-        grouped (0 for not at all; the markets' own ``supported_levels``). Other clients may ask for others; each gets
-        what it asked for.
+    @overload
+    def stream(  # type: ignore[overload-cannot-match, overload-overlap] # pyright: ignore[reportOverlappingOverload]
+        self,
+        types: Iterable[DataType[AnyOnce]],
+        codes: str | Iterable[str] = (),
+        *,
+        backpressure: Policy | None = None,
+        notices: Literal[True] | None = None,
+        categories: Iterable[str] = (),
+        include_body: bool = False,
+        indicators: Indicator | Iterable[Indicator] = (),
+    ) -> EventStream[AnyOnce | EpochStarted]: ...
 
-        It returns without waiting for data; :meth:`wait_ready` waits. Registering again what is registered changes
-        nothing. Leaving the client's scope gives everything back. Raises :class:`InvalidCodeError` for a malformed
-        code, :class:`UsageError` for an empty request. A cancelled call has registered nothing or all.
-        """
-        self._check_open()
-        new = {
-            want
-            for want in _wants(types, codes, count, level)
-            if (have := self._interests.get(want.topic)) is None or not have.covers(want)
-        }
-        self._hub.register(new)
-        self._registered |= new
-        for want in new:
-            have = self._interests.get(want.topic, want)
-            self._interests[want.topic] = have.joined(want)
-        await checkpoint()
-
-    async def wait_ready(self, timeout: float = 10.0) -> None:  # noqa: ASYNC109 -- its error says what is missing
-        """Wait until every interest of this client has had its first data.
-
-        Raises :class:`NotReadyError` after ``timeout`` seconds; it names what is missing and tells how the connection
-        stands. Cancelling it has no effect on anything.
-        """
-        self._check_open()
-        wants = list(self._interests.values())
-        with anyio.move_on_after(timeout):
-            for want in wants:
-                await self._hub.wait_arrived(want)
-                self._check_open()
-        self._check_open()
-        missing = sorted((want.type.name, want.code) for want in wants if self._hub.latest(want) is None)
-        if missing:
-            raise self._not_ready(*missing)
-
-    def get_ticker(self, code: str) -> TickerEvent:
-        """The latest ticker of a market, from memory.
-
-        Raises :class:`NotRegisteredError` if this client has no interest in it, :class:`NotReadyError` if none has come
-        yet.
-        """
-        return self._latest(DataType.TICKER, code)
-
-    def get_trade(self, code: str) -> TradeEvent:
-        """The latest trade of a market, from memory. Raises as :meth:`get_ticker`."""
-        return self._latest(DataType.TRADE, code)
-
-    def get_orderbook(self, code: str, level: float = 0) -> OrderbookEvent:
-        """The latest order book of a market, from memory, grouped by ``level`` as registered. Raises as
-        :meth:`get_ticker`."""
-        return self._latest(DataType.ORDERBOOK, code, level)
-
-    def get_candle(self, code: str, unit: int | str) -> CandleEvent:
-        """The latest candle of a market, from memory; ``unit`` is minutes as a number, or ``"1s"``.
-
-        Raises as :meth:`get_ticker`, and :class:`UsageError` for a unit that does not exist.
-        """
-        return self._latest(DataType.candle(unit), code)
-
+    @overload
     def stream(
         self,
         types: DataType[E] | Iterable[DataType[E]],
         codes: str | Iterable[str] = (),
         *,
-        backpressure: DropOldest | None = None,
+        backpressure: Policy | None = None,
+        notices: Literal[True],
         count: int = 30,
         level: float = 0,
         snapshot: bool = True,
         realtime: bool = True,
-    ) -> EventStream[E]:
+        categories: Iterable[str] = (),
+        include_body: bool = False,
+        indicators: Indicator | Iterable[Indicator] = (),
+    ) -> EventStream[E | EpochStarted]: ...
+
+    @overload
+    def stream(
+        self,
+        types: DataType[E] | Iterable[DataType[E]],
+        codes: str | Iterable[str] = (),
+        *,
+        backpressure: Policy | None = None,
+        notices: Literal[False] | None = None,
+        count: int = 30,
+        level: float = 0,
+        snapshot: bool = True,
+        realtime: bool = True,
+        categories: Iterable[str] = (),
+        include_body: bool = False,
+        indicators: Indicator | Iterable[Indicator] = (),
+    ) -> EventStream[E]: ...
+
+    def stream(
+        self,
+        types: DataType[Any] | Iterable[DataType[Any]],
+        codes: str | Iterable[str] = (),
+        *,
+        backpressure: Policy | None = None,
+        notices: bool | None = None,
+        count: int = 30,
+        level: float = 0,
+        snapshot: bool = True,
+        realtime: bool = True,
+        categories: Iterable[str] = (),
+        include_body: bool = False,
+        indicators: Indicator | Iterable[Indicator] = (),
+    ) -> EventStream[Any]:
         """A stream of every type for every market, to be entered with ``async with``.
 
-        Its events are asked for by entering it; no interest has to be registered for it. ``backpressure`` says what
-        happens when the consumer is slow; the default is ``DropOldest(1024)``. ``count`` and ``level`` are for order
-        books, as in :meth:`register_interest`. The first event of a market is its present state, a ``SNAPSHOT``;
-        ``snapshot=False`` leaves that out, ``realtime=False`` gives nothing else. Raises as :meth:`register_interest`.
+        Its events are asked for by entering it; no interest has to be registered for it. The first event of a market is
+        its present state, a ``SNAPSHOT``; ``snapshot=False`` leaves that out, ``realtime=False`` gives nothing else.
+
+        ``backpressure`` says what happens when the consumer is slow. The default is ``DropOldest(1024)``; for orders,
+        balances, announcements and indicators, which are told once, it is ``Fail(1024)``.
+
+        ``notices`` puts an :class:`EpochStarted` before the first event of each epoch. The default is to do so for what
+        is told once, as after a reconnect some of it may be missing, and not to do so for all else. A stream of both
+        has no default: say which.
+
+        The other arguments are those of :meth:`register_interest`, and so is what it raises.
         """
         self._check_open()
-        wants = _wants(types, codes, count, level, snapshot=snapshot, realtime=realtime)
-        return EventStream(self._hub, wants, backpressure or DropOldest(), self._enter_stream, self._streams.discard)
+        wants = wants_of_call(
+            types, codes, count, level, categories, include_body, indicators, snapshot=snapshot, realtime=realtime
+        )
+        told_once = {not want.type.has_snapshot for want in wants}
+        if notices is None and len(told_once) == 2:
+            raise UsageError(
+                "some of these types are told once, so that a reconnect may lose some, and others are not; say with "
+                "notices=True or notices=False whether the stream is to tell of reconnects"
+            )
+        return EventStream(
+            self._parts(wants),
+            backpressure or (Fail() if True in told_once else DropOldest()),
+            self._enter_stream,
+            self._streams.discard,
+            notices=True in told_once if notices is None else notices,
+        )
 
-    def _latest(self, kind: DataType[E], code: str, level: float = 0) -> E:
-        code = normalise_code(code)
-        want = self._interests.get(Want(kind, code, level=level).topic)
-        if want is None:
-            self._check_open()
-            raise NotRegisteredError(kind.name, code)
-        event = self._hub.latest(want)
-        if event is None:
-            raise self._not_ready((kind.name, code))
-        return cast("E", event)
+    async def subscribe_ticker(
+        self, codes: str | Iterable[str], callback: Callback[TickerEvent], *, on_error: OnError | None = None
+    ) -> Subscription[TickerEvent]:
+        """Have a function called with every ticker of these markets, in a task of this client's scope.
 
-    def _not_ready(self, *missing: tuple[str, str]) -> NotReadyError:
-        status = self._connection.status()
-        return NotReadyError(missing, f"the connection is {status.state.value}, {status.reason}")
+        The function may be asynchronous; it is called with one event after the other. What it raises ends this client's
+        scope, and leaves it as it was raised, unless ``on_error`` takes it; no other client notices. Callbacks end with
+        the scope, or by the returned :class:`Subscription`. Raises as :meth:`stream`. A cancelled call may have started
+        it.
+        """
+        return await self._subscribe(self.stream(DataType.TICKER, codes), callback, on_error)
+
+    async def subscribe_trade(
+        self, codes: str | Iterable[str], callback: Callback[TradeEvent], *, on_error: OnError | None = None
+    ) -> Subscription[TradeEvent]:
+        """Have a function called with every trade of these markets. As :meth:`subscribe_ticker`."""
+        return await self._subscribe(self.stream(DataType.TRADE, codes), callback, on_error)
+
+    async def subscribe_orderbook(
+        self,
+        codes: str | Iterable[str],
+        callback: Callback[OrderbookEvent],
+        *,
+        count: int = 30,
+        level: float = 0,
+        on_error: OnError | None = None,
+    ) -> Subscription[OrderbookEvent]:
+        """Have a function called with every order book of these markets. As :meth:`subscribe_ticker`; ``count`` and
+        ``level`` as in :meth:`register_interest`."""
+        stream = self.stream(DataType.ORDERBOOK, codes, count=count, level=level)
+        return await self._subscribe(stream, callback, on_error)
+
+    async def subscribe_candle(
+        self,
+        codes: str | Iterable[str],
+        callback: Callback[CandleEvent],
+        *,
+        unit: int | str = 1,
+        on_error: OnError | None = None,
+    ) -> Subscription[CandleEvent]:
+        """Have a function called with every candle of these markets; ``unit`` is minutes as a number, or ``"1s"``. As
+        :meth:`subscribe_ticker`."""
+        return await self._subscribe(self.stream(DataType.candle(unit), codes), callback, on_error)
+
+    async def subscribe_my_order(
+        self,
+        codes: str | Iterable[str],
+        callback: Callback[MyOrderEvent | EpochStarted],
+        *,
+        on_error: OnError | None = None,
+    ) -> Subscription[MyOrderEvent | EpochStarted]:
+        """Have a function called with every change of your orders in these markets, or in all if there are no codes.
+
+        As :meth:`subscribe_ticker`; besides, it is called with an :class:`EpochStarted` once the exchange serves it,
+        and after each reconnect, when changes may be missing.
+        """
+        return await self._subscribe(self.stream(DataType.MY_ORDER, codes), callback, on_error)
+
+    async def subscribe_my_asset(
+        self, callback: Callback[MyAssetEvent | EpochStarted], *, on_error: OnError | None = None
+    ) -> Subscription[MyAssetEvent | EpochStarted]:
+        """Have a function called with every change of your balances. As :meth:`subscribe_my_order`."""
+        return await self._subscribe(self.stream(DataType.MY_ASSET), callback, on_error)
+
+    async def subscribe_announcement(
+        self,
+        callback: Callback[AnnouncementEvent | EpochStarted],
+        *,
+        categories: Iterable[str] = (),
+        include_body: bool = False,
+        on_error: OnError | None = None,
+    ) -> Subscription[AnnouncementEvent | EpochStarted]:
+        """Have a function called with every announcement of these categories, or of all. As
+        :meth:`subscribe_my_order`."""
+        stream = self.stream(DataType.ANNOUNCEMENT, categories=categories, include_body=include_body)
+        return await self._subscribe(stream, callback, on_error)
+
+    async def subscribe_indicator(
+        self,
+        codes: str | Iterable[str],
+        indicators: Indicator | Iterable[Indicator],
+        callback: Callback[IndicatorEvent | EpochStarted],
+        *,
+        on_error: OnError | None = None,
+    ) -> Subscription[IndicatorEvent | EpochStarted]:
+        """Have a function called with every value of these indicators of these markets. As
+        :meth:`subscribe_my_order`."""
+        stream = self.stream(DataType.INDICATOR, codes, indicators=indicators)
+        return await self._subscribe(stream, callback, on_error)
+
+    async def subscribe_indicator_signal(
+        self,
+        codes: str | Iterable[str],
+        signals: Indicator | Iterable[Indicator],
+        callback: Callback[IndicatorSignalEvent | EpochStarted],
+        *,
+        on_error: OnError | None = None,
+    ) -> Subscription[IndicatorSignalEvent | EpochStarted]:
+        """Have a function called with each of these signals of these markets. As :meth:`subscribe_my_order`."""
+        stream = self.stream(DataType.INDICATOR_SIGNAL, codes, indicators=signals)
+        return await self._subscribe(stream, callback, on_error)
+
+    async def _subscribe(
+        self, stream: EventStream[Any], callback: Callback[Any], on_error: OnError | None
+    ) -> Subscription[Any]:
+        stream.check()
+        subscription = Subscription[Any](stream, callback, on_error)
+        self._start(subscription.run, f"{self.name} callback {getattr(callback, '__qualname__', '')}")
+        await checkpoint()
+        return subscription
 
     def _enter_stream(self, stream: EventStream[Any]) -> None:
         self._check_open()
         self._streams.add(stream)
 
-    def _check_open(self) -> None:
-        if not self._open:
-            raise ScopeError(f"the scope of client {self.name!r} has been left; open another one")
-
     def _close(self) -> None:
-        self._open = False
         for stream in self._streams:
             stream.close()
-        self._hub.unregister(self._registered)
-        self._registered.clear()
-        self._interests.clear()
-
-
-def _wants(
-    types: DataType[E] | Iterable[DataType[E]], codes: str | Iterable[str], count: int, level: float, **options: bool
-) -> Wants:
-    """The wants of a call. A count and a level are for the order books among its types."""
-    several = (types,) if isinstance(types, DataType | str) else tuple(types)
-    books = [kind for kind in several if kind is DataType.ORDERBOOK]
-    others = [kind for kind in several if kind is not DataType.ORDERBOOK]
-    if (count != 30 or level) and not books:
-        raise UsageError("a count and a level are for order books, and none are asked for here")
-    markets = (codes,) if isinstance(codes, str) else tuple(codes)
-    found = wants_of(books, markets, count=count, level=level, **options) if books else frozenset[Want]()
-    return found | (wants_of(others, markets, **options) if others or not books else frozenset())
+        super()._close()

@@ -6,15 +6,18 @@
      ├── UsageError                you did something that cannot work; the message says what to do instead
      │    ├── InvalidCodeError         a market code that cannot exist
      │    ├── ConflictError            wants that no connection can serve together
+     │    ├── MissingCredentialsError  private data was asked for without a key
      │    ├── InvalidConfigError       a setting outside its range
      │    ├── NotRegisteredError       data was asked for that nobody registered
      │    ├── ScopeError               something was used outside its ``async with``
      │    └── DuplicateNameError       two managers or clients of one name
      ├── ExchangeError             the exchange answered, and the answer was no
-     │    └── HandshakeRefusedError    an HTTP status instead of a WebSocket
+     │    ├── HandshakeRefusedError    an HTTP status instead of a WebSocket
+     │    └── AuthenticationError      the key was refused
      ├── FeedError                 the world between here and the exchange broke, or is not there yet
      │    ├── ConnectFailedError       nobody could be reached
      │    ├── ConnectionLostError      an open connection ended
+     │    ├── BackpressureError        a stream that may lose nothing was read too slowly
      │    └── NotReadyError            data was asked for before the first of it came
      └── FeedCrashedError          a bug in this library; its cause is chained
 
@@ -22,6 +25,8 @@ The names of the standard library are not reused, so ``except TimeoutError`` nev
 """
 
 __all__ = [
+    "AuthenticationError",
+    "BackpressureError",
     "ConflictError",
     "ConnectFailedError",
     "ConnectionLostError",
@@ -32,6 +37,7 @@ __all__ = [
     "HandshakeRefusedError",
     "InvalidCodeError",
     "InvalidConfigError",
+    "MissingCredentialsError",
     "NotReadyError",
     "NotRegisteredError",
     "ScopeError",
@@ -60,6 +66,10 @@ class InvalidCodeError(UsageError):
 
 class ConflictError(UsageError):
     """Things are wanted together that the exchange cannot serve on one connection."""
+
+
+class MissingCredentialsError(UsageError):
+    """Something was asked for that needs an API key, and there is none."""
 
 
 class InvalidConfigError(UsageError):
@@ -104,6 +114,34 @@ class HandshakeRefusedError(ExchangeError):
         self.body = body
 
 
+class AuthenticationError(ExchangeError):
+    """The exchange refused the login, again and again. The connection waits for another key
+    (:meth:`Manager.set_credentials`); the other connections go on.
+
+    ``name`` and ``message`` are the exchange's own, ``advice`` says what to do, ``status`` is the HTTP status of the
+    handshake, or None if it was an error frame. ``attempts`` is how often it was tried in a row.
+    """
+
+    def __init__(
+        self, url: str, name: str, message: str, advice: str, *, status: int | None = None, attempts: int = 1
+    ) -> None:
+        said = " ".join(part for part in (f"HTTP status {status}" if status else "", name, message) if part)
+        tried = f" {attempts} times" if attempts > 1 else ""
+        super().__init__(f"{url} refused the login{tried} ({said}): {advice}")
+        self.url = url
+        self.name = name
+        self.message = message
+        self.advice = advice
+        self.status = status
+        self.attempts = attempts
+
+    def again(self, attempts: int) -> "AuthenticationError":
+        """The same refusal as a new exception, so that each who gets it has a traceback of its own."""
+        return AuthenticationError(
+            self.url, self.name, self.message, self.advice, status=self.status, attempts=attempts
+        )
+
+
 class FeedError(UpbitStreamsError):
     """The feed is broken, or is not there yet."""
 
@@ -126,11 +164,23 @@ class ConnectionLostError(FeedError):
         self.code = code
 
 
+class BackpressureError(FeedError):
+    """A stream whose policy is ``Fail`` was read too slowly and has ended. ``missed`` events did not fit into it."""
+
+    def __init__(self, missed: int, capacity: int) -> None:
+        super().__init__(
+            f"this stream was read too slowly: {missed} events came while {capacity} were waiting, and are missing; "
+            f"open another stream and ask the exchange for the present state, or give it more room with Fail(capacity)"
+        )
+        self.missed = missed
+        self.capacity = capacity
+
+
 class NotReadyError(FeedError):
     """Data is registered, but none has come yet. ``missing`` holds the (type, code) pairs without data."""
 
     def __init__(self, missing: tuple[tuple[str, str], ...], state: str) -> None:
-        shown = ", ".join(f"{type_name} of {code}" for type_name, code in missing[:5])
+        shown = ", ".join(f"{type_name} of {code}" if code else type_name for type_name, code in missing[:5])
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         super().__init__(
             f"no data yet for {shown}{more} ({state}); 'await client.wait_ready()' waits for the first, "

@@ -2,18 +2,24 @@
 
 import random
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 
 from anyio.lowlevel import RunVar, checkpoint
 
+from .auth import Credentials, KeySource
 from .client import Client
+from .engine.account import Account
 from .engine.connection import Connection
 from .engine.hub import Hub
-from .engine.service import open_service
-from .exceptions import DuplicateNameError, ScopeError
+from .engine.independence import Witness
+from .engine.login import Login
+from .engine.service import Tasks, first_of, open_service
+from .exceptions import DuplicateNameError, InvalidConfigError, ScopeError
 from .model.config import Config
-from .model.metrics import ConnectionStatus
+from .model.kinds import Endpoint
+from .model.metrics import ConnectionStatus, Independence
 from .rules.rate_limit import CONNECTS, RateLimit
 from .transport.interface import Connector
 from .transport.websocket import connect
@@ -28,30 +34,37 @@ _managers: RunVar[dict[str, "Manager"]] = RunVar("upbit_streams_managers")
 
 
 class Manager:
-    """Owns the connection and the clients. Made by :func:`open_manager`, never directly."""
+    """Owns the connections and the clients. Made by :func:`open_manager`, never directly."""
 
-    def __init__(self, name: str, connection: Connection, hub: Hub) -> None:
+    def __init__(
+        self, name: str, connections: Mapping[Endpoint, Connection], account: Account, login: Login, witness: Witness
+    ) -> None:
         self.name = name
-        self._connection = connection
-        self._hub = hub
+        self._connections = connections
+        self._account = account
+        self._login = login
+        self._witness = witness
         self._clients: dict[str, Client] = {}
         self._open = True
 
     @asynccontextmanager
     async def open_client(self, name: str) -> AsyncGenerator[Client, None]:
-        """A component's scope. What it asks for inside is given back when the block is left.
+        """A component's scope. What it asks for inside is given back when the block is left, and its callbacks end.
 
         Raises :class:`DuplicateNameError` while another client of this name is open, :class:`ScopeError` after the
-        manager's own block was left. Cancelling has no effect but to leave the block.
+        manager's own block was left. What a callback raises leaves the block as it was raised. Cancelling has no effect
+        but to leave the block.
         """
         if not self._open:
             raise ScopeError(f"the block of manager {self.name!r} has been left; open clients inside it")
         if name in self._clients:
             raise DuplicateNameError(f"a client named {name!r} is open already; names of open clients are unique")
-        client = self._clients[name] = Client(name, self._hub, self._connection)
+        tasks = Tasks()
+        client = self._clients[name] = Client(name, self._connections, self._account, tasks.start)
         try:
-            await checkpoint()
-            yield client
+            async with tasks.open():
+                await checkpoint()
+                yield client
         finally:
             del self._clients[name]
             client._close()  # which has been done, if the manager's block was left first
@@ -61,26 +74,45 @@ class Manager:
         for client in self._clients.values():
             client._close()
 
-    def status(self) -> ConnectionStatus:
-        """How the connection stands and what it has counted. Cheap, any time."""
-        return self._connection.status()
+    def set_credentials(self, credentials: KeySource) -> None:
+        """Log in with another key from now on.
 
-    async def wait_status_changed(self) -> ConnectionStatus:
-        """Wait until the connection's state changes, and return it. Cancelling it has no effect on anything.
+        A connection whose key the exchange refuses tries again at once. One that is open stays as it is, and takes the
+        new key the next time it connects.
+        """
+        if problem := _problem_with(credentials):
+            del credentials  # it may be a key, and a traceback with local variables shows it
+            raise InvalidConfigError(problem)
+        self._login.replace(credentials)
+        for connection in self._connections.values():
+            connection.hub.recover()  # at once, so that who waits from now on waits for the new key
+
+    def status(self, endpoint: Endpoint = Endpoint.PUBLIC) -> ConnectionStatus:
+        """How a connection stands and what it has counted. Cheap, any time."""
+        return self._connections[endpoint].status()
+
+    def independence(self) -> Independence:
+        """What the trouble of each connection did to the others, measured since the manager was opened. Cheap, any
+        time."""
+        return self._witness.report()
+
+    async def wait_status_changed(self, endpoint: Endpoint = Endpoint.PUBLIC) -> ConnectionStatus:
+        """Wait until a connection's state changes, and return it. Cancelling it has no effect on anything.
 
         Raises :class:`ScopeError` once the manager's block is left.
         """
         if self._open:
-            await self._connection.wait_changed()
+            await self._connections[endpoint].wait_changed()
         if not self._open:
             raise ScopeError(f"the block of manager {self.name!r} has been left; its status changes no more")
-        return self._connection.status()
+        return self.status(endpoint)
 
 
 @asynccontextmanager
 async def open_manager(
     config: Config | None = None,
     *,
+    credentials: KeySource | None = None,
     name: str = "main",
     connector: Connector = connect,
     wall: Callable[[], float] = time.time,  # noqa: TID251 -- the one place where it enters
@@ -90,25 +122,50 @@ async def open_manager(
 
     Cancelling it is leaving the block: the body first, then what runs in the background.
 
-    It connects when the first interest or stream asks for something. Leaving the block, however it is left, ends every
-    task and closes every socket; that takes at most ``config.close_timeout``. An exception of the block leaves as it
-    was raised, not wrapped in a group. A bug inside the library cancels the block and leaves as
-    :class:`FeedCrashedError`.
+    It connects when the first interest or stream asks for something, to the endpoint that serves it. Leaving the block,
+    however it is left, ends every task and closes every socket; that takes at most ``config.close_timeout``. An
+    exception of the block leaves as it was raised, not wrapped in a group. A bug inside the library cancels the block
+    and leaves as :class:`FeedCrashedError`.
 
-    ``connector`` opens connections; tests and proxies bring their own. ``wall`` tells seconds since the Unix epoch, and
-    ``draw`` a random number from 0 to 1 for the spread of reconnects; tests make both predictable.
+    ``credentials`` are the API key that orders, balances, announcements and indicators need: :class:`Credentials`, or a
+    function that gets them before every handshake. Without, they are taken from ``UPBIT_ACCESS_KEY`` and
+    ``UPBIT_SECRET_KEY`` in the environment when they are first needed. ``connector`` opens connections; tests and
+    proxies bring their own. ``wall`` tells seconds since the Unix epoch, and ``draw`` a random number from 0 to 1 for
+    the spread of reconnects; tests make both predictable.
 
     Raises :class:`DuplicateNameError` while another manager of this name is open in this event loop.
     """
+    if credentials is not None and (problem := _problem_with(credentials)):
+        del credentials  # as above
+        raise InvalidConfigError(problem)
     config = config or Config()
     managers = _open_managers()
     if name in managers:
         raise DuplicateNameError(f"a manager named {name!r} is open already; give the second one another name")
-    hub = Hub()
-    connection = Connection("public", config, hub, connector, _connect_limit(), wall, draw)
-    manager = managers[name] = Manager(name, connection, hub)
+    account, login, witness, connects = Account(), Login(credentials), Witness(), _connect_limit()
+    hubs = {
+        Endpoint.PUBLIC: Hub(),
+        Endpoint.PRIVATE: Hub(account, confirms=True),
+        Endpoint.INFO: Hub(confirms=True),
+    }
+    connections = {
+        endpoint: Connection(
+            endpoint,
+            config,
+            hub,
+            connector,
+            connects,
+            None if endpoint is Endpoint.PUBLIC else login,
+            witness,
+            wall,
+            draw,
+        )
+        for endpoint, hub in hubs.items()
+    }
+    manager = managers[name] = Manager(name, connections, account, login, witness)
+    run = partial(first_of, **{f"{endpoint} connection": each.run for endpoint, each in connections.items()})
     try:
-        async with open_service(connection.run, f"{name} public connection"):
+        async with open_service(run, f"{name} connections"):
             try:
                 yield manager
             finally:
@@ -130,6 +187,14 @@ def current_manager(name: str | None = None) -> Manager:
     if not managers:
         raise ScopeError("no manager is open here; enter 'async with open_manager():' around this code")
     raise ScopeError(f"which manager? Open here are {', '.join(map(repr, managers))}; ask for one by its name")
+
+
+def _problem_with(credentials: object) -> str:
+    """Why this can be no source of keys; empty if it can."""
+    if isinstance(credentials, Credentials) or callable(credentials):
+        return ""
+    kind = type(credentials).__name__
+    return f"credentials must be Credentials(access_key, secret_key), or a function that gives them, not a {kind}"
 
 
 def _connect_limit() -> RateLimit:

@@ -1,21 +1,22 @@
 """What a consumer iterates."""
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any, Generic, Self, TypeVar, cast
 
 import anyio
 
-from .engine.backpressure import Channel, DropOldest
+from .engine.backpressure import Channel, Policy
 from .engine.hub import Hub
 from .exceptions import ScopeError
 from .model.events import Event
 from .model.metrics import StreamStatistics
-from .model.subscriptions import Want
+from .model.notices import EpochStarted
+from .model.subscriptions import Wants
 
 __all__ = ["Batches", "EventStream"]
 
-E_co = TypeVar("E_co", bound=Event, covariant=True)
+E_co = TypeVar("E_co", bound=Event | EpochStarted, covariant=True)
 
 
 class EventStream(anyio.AsyncContextManagerMixin, Generic[E_co]):
@@ -28,44 +29,43 @@ class EventStream(anyio.AsyncContextManagerMixin, Generic[E_co]):
             async for trade in trades:
                 ...
 
-    Across a reconnect the stream goes on; ``event.epoch`` tells which life of the connection an event comes from.
+    Across a reconnect the stream goes on; ``event.epoch`` tells which life of the connection an event comes from. If it
+    has notices, an :class:`EpochStarted` stands before the first event of each.
     """
 
     def __init__(
         self,
-        hub: Hub,
-        wants: frozenset[Want],
-        policy: DropOldest,
+        parts: Mapping[Hub, Wants],
+        policy: Policy,
         enter: Callable[["EventStream[Any]"], None],
         leave: Callable[["EventStream[Any]"], None],
+        *,
+        notices: bool,
     ) -> None:
-        self._hub = hub
-        self._wants = wants
+        self._parts = parts
         self._policy = policy
         self._enter = enter
         self._leave = leave
+        self._notices = notices
         self._channel: Channel | None = None
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self, None]:
         if self._channel is not None:
             raise ScopeError("this stream has been entered already; make another one with client.stream(...)")
-        self._enter(self)
-        try:
-            self._hub.register(self._wants)
-        except BaseException:
-            self._leave(self)
-            raise
-        channel = Channel(self._policy)
-        self._hub.attach(self._wants, channel)
-        self._channel = channel
-        try:
+        channel = Channel(self._policy, notices=self._notices)
+        with ExitStack() as given_back:
+            given_back.callback(channel.close)
+            self._enter(self)
+            given_back.callback(self._leave, self)
+            for hub, wants in self._parts.items():
+                hub.register(wants)
+                given_back.callback(hub.unregister, wants)
+            for hub, wants in self._parts.items():
+                hub.attach(wants, channel)
+                given_back.callback(hub.detach, wants, channel)
+            self._channel = channel
             yield self
-        finally:
-            self._leave(self)
-            self._hub.detach(self._wants, channel)
-            self._hub.unregister(self._wants)
-            channel.close()
 
     def close(self) -> None:
         """End the stream before its block is left: whoever waits in it gets a :class:`ScopeError`.
@@ -79,7 +79,9 @@ class EventStream(anyio.AsyncContextManagerMixin, Generic[E_co]):
         """Wait for the next event.
 
         Cancelling it loses nothing: the event stays for the next call. Raises :class:`ScopeError` outside the stream's
-        block.
+        block; :class:`AuthenticationError`, once, when the exchange refuses the key that this stream needs, after what
+        had come before: who goes on waits for another key; :class:`BackpressureError` if its policy is ``Fail`` and it
+        was read too slowly.
         """
         try:
             return cast("E_co", await self._open().receive())
@@ -87,7 +89,7 @@ class EventStream(anyio.AsyncContextManagerMixin, Generic[E_co]):
             raise _closed() from None
 
     def receive_nowait(self) -> E_co:
-        """The next event if one waits. Raises ``anyio.WouldBlock`` if none does, :class:`ScopeError` as ``receive``."""
+        """The next event if one waits. Raises ``anyio.WouldBlock`` if none does, and otherwise as :meth:`receive`."""
         try:
             return cast("E_co", self._open().receive_nowait())
         except (anyio.ClosedResourceError, anyio.EndOfStream):
@@ -101,11 +103,17 @@ class EventStream(anyio.AsyncContextManagerMixin, Generic[E_co]):
         return Batches(self)
 
     async def receive_batch(self) -> list[E_co]:
-        """Wait until at least one event is there, and take all that are. Cancelling it loses nothing."""
+        """Wait until at least one event is there, and take all that are. Cancelling it loses nothing. Raises as
+        :meth:`receive`."""
         try:
             return await self._open().receive_batch()
         except (anyio.ClosedResourceError, anyio.EndOfStream):
             raise _closed() from None
+
+    def check(self) -> None:
+        """Raise :class:`ConflictError` if no connection can serve it beside what is wanted already."""
+        for hub, wants in self._parts.items():
+            hub.check(wants)
 
     def statistics(self) -> StreamStatistics:
         """What became of this stream's events so far. Also after its block was left."""

@@ -3,6 +3,7 @@
 import logging
 
 import anyio
+import msgspec
 import pytest
 from tests.support.world import CODES, open_world
 
@@ -12,6 +13,7 @@ from upbit_streams import (
     DropOldest,
     DuplicateNameError,
     Endpoint,
+    Epoch,
     FeedCrashedError,
     InvalidCodeError,
     InvalidConfigError,
@@ -23,6 +25,9 @@ from upbit_streams import (
     current_manager,
     open_manager,
 )
+from upbit_streams.engine.backpressure import Channel
+from upbit_streams.engine.hub import Hub
+from upbit_streams.model.subscriptions import union, wants_of
 from upbit_streams.testing import (
     MarketSimulation,
     MarketSource,
@@ -235,7 +240,7 @@ async def test_who_joins_later_and_wants_more_waits_for_it() -> None:
                 assert len(large.get_orderbook("KRW-BTC").orderbook_units) == 30
                 assert len(small.get_orderbook("KRW-BTC").orderbook_units) == 5
                 await anyio.sleep(5)
-                assert {len(book.orderbook_units) for book in await books.receive_batch()} == {5, 30}
+                assert {len(book.orderbook_units) for book in await books.receive_batch()} == {30}
                 assert (await books.receive()).stream_type == "REALTIME"
 
 
@@ -266,8 +271,10 @@ async def test_who_wants_no_more_than_is_subscribed_costs_no_request() -> None:
 
     connect = memory_connector(exchange, _wall)
 
-    async def listening(url: str, config: upbit_streams.Config) -> upbit_streams.Transport:
-        transport = await connect(url, config)
+    async def listening(
+        url: str, config: upbit_streams.Config, token: upbit_streams.Secret | None
+    ) -> upbit_streams.Transport:
+        transport = await connect(url, config, token)
         for session in exchange.sessions:
             session.__class__ = Listening
         return transport
@@ -282,14 +289,12 @@ async def test_who_wants_no_more_than_is_subscribed_costs_no_request() -> None:
         assert len(requests) == 1
 
 
-async def test_what_this_version_does_not_connect_to_says_so() -> None:
+async def test_keys_are_not_sent_where_others_could_read_them() -> None:
     async with open_world() as world, world.manager.open_client("strategy") as client:
-        with pytest.raises(UsageError, match="private endpoint"):
-            await client.register_interest(DataType.MY_ASSET, ())
-        with pytest.raises(UsageError, match="private endpoint"):
-            async with client.stream(DataType.MY_ORDER, "KRW-BTC"):
-                pass
-        await client.register_interest(DataType.TRADE, "KRW-BTC")
+        with pytest.raises(InvalidConfigError, match="ws://memory/private is not encrypted"):
+            await client.register_interest(DataType.MY_ORDER)
+        with pytest.raises(InvalidConfigError, match="everybody between here and memory"):
+            client.stream(DataType.MY_ASSET)
 
 
 async def test_names_are_unique_while_they_are_open() -> None:
@@ -382,7 +387,7 @@ async def test_a_crash_inside_the_library_is_one_named_error_with_its_cause(monk
 
     with pytest.raises(FeedCrashedError, match="a bug") as raised:
         async with open_world() as world, world.manager.open_client("strategy") as client:
-            monkeypatch.setattr(client._hub, "publish", crash)
+            monkeypatch.setattr(Hub, "publish", crash)
             await client.register_interest(DataType.TRADE, CODES)
             await anyio.sleep_forever()
     assert raised.value.__cause__ is bug
@@ -432,3 +437,41 @@ async def test_an_error_frame_ends_the_epoch_and_the_reason_is_told(caplog: pyte
         assert status.epoch.number == 2
         assert "WRONG_FORMAT" in status.epoch.reason
     assert "WRONG_FORMAT" in caplog.text
+
+
+async def test_who_joins_those_that_want_no_snapshot_is_shown_it_although_they_know_it() -> None:
+    """It repeats a trade that the others have had, and is the answer that the newcomer waits for."""
+    exchange = SimulatedExchange(MarketSource(MarketSimulation(rate=2.0, start_ms=START * 1000)))
+    async with open_manager(connector=memory_connector(exchange, _wall), wall=_wall) as manager:
+        async with manager.open_client("strategy") as client:
+            async with client.stream(DataType.TRADE, "KRW-BTC", snapshot=False) as changes:
+                last = await changes.receive()
+                async with client.stream(DataType.TRADE, "KRW-BTC") as trades:
+                    first, second = await trades.receive(), await trades.receive()
+                    assert first.stream_type == "SNAPSHOT"
+                    later = [last, *await changes.receive_batch()]
+                    # From the one that it was shown on, it misses none.
+                    ids = [trade.sequential_id for trade in later]
+                    assert second.sequential_id == ids[ids.index(first.sequential_id) + 1]
+                    assert all(trade.stream_type == "REALTIME" for trade in later)
+
+
+async def test_the_answer_to_an_earlier_request_is_not_taken_for_that_to_the_last_one() -> None:
+    """Two requests are on their way; the first snapshot to come has five levels only."""
+    hub = Hub()
+    small, large = wants_of(DataType.ORDERBOOK, "KRW-BTC", count=5), wants_of(DataType.ORDERBOOK, "KRW-BTC", count=15)
+    hub.register(small)
+    hub.asked(small)
+    hub.register(large)
+    hub.asked(union(small | large))
+    epoch = Epoch(connection="public", number=1, started_at=0.0, wall_offset=0.0, reason="test")
+    channel = Channel(DropOldest(10))
+    hub.attach(large, channel)
+    market = MarketSimulation(start_ms=START * 1000)
+    book = market.snapshot("orderbook", "KRW-BTC")
+    assert isinstance(book, OrderbookEvent)
+    for count in (5, 15):
+        hub.publish([msgspec.structs.replace(book, orderbook_units=book.orderbook_units[:count])], epoch)
+    assert [len(each.orderbook_units) for each in [channel.receive_nowait()]] == [15]
+    assert channel.statistics().published == 1
+    channel.close()

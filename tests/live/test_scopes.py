@@ -17,6 +17,7 @@ from upbit_streams import (
     DataType,
     NotReadyError,
     ScopeError,
+    Secret,
     UnknownEvent,
     open_manager,
 )
@@ -58,8 +59,8 @@ class _Slow:
 def _slow_connector(made: list[_Slow], **how: Any) -> Any:
     connect = memory_connector(SimulatedExchange(NumberedSource()), wall)
 
-    async def slow(url: str, config: Config) -> Transport:
-        made.append(_Slow(await connect(url, config), **how))
+    async def slow(url: str, config: Config, token: Secret | None) -> Transport:
+        made.append(_Slow(await connect(url, config, token), **how))
         return made[-1]
 
     return slow
@@ -85,7 +86,7 @@ async def test_a_stream_ends_with_its_client_wherever_it_was_entered() -> None:
 
 async def test_everything_that_waits_ends_with_the_manager() -> None:
     ended = list[str]()
-    async with anyio.create_task_group() as group, AsyncExitStack() as stack:
+    async with anyio.create_task_group() as group:
 
         async def wait_for_status(world: World) -> None:
             with pytest.raises(ScopeError, match="manager 'main'"):
@@ -93,17 +94,19 @@ async def test_everything_that_waits_ends_with_the_manager() -> None:
                     await world.manager.wait_status_changed()
             ended.append("status")
 
-        async def wait_for_trades(stream: Any) -> None:
-            with pytest.raises(ScopeError):
-                while True:
-                    await stream.receive()
-            ended.append("stream")
+        async def wait_for_trades(world: World) -> None:
+            async with (
+                world.manager.open_client("strategy") as client,
+                client.stream(DataType.TRADE, CODES) as stream,
+            ):
+                with pytest.raises(ScopeError):
+                    while True:
+                        await stream.receive()
+                ended.append("stream")
 
         async with open_world() as world:
-            client = await stack.enter_async_context(world.manager.open_client("strategy"))
-            stream = await stack.enter_async_context(client.stream(DataType.TRADE, CODES))
             group.start_soon(wait_for_status, world)
-            group.start_soon(wait_for_trades, stream)
+            group.start_soon(wait_for_trades, world)
             await anyio.sleep(3)
         await anyio.sleep(1)
         assert sorted(ended) == ["status", "stream"]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.world import CODES, NumberedSource, wall
 
-from upbit_streams import Config, DataType, Format, Manager, open_manager
+from upbit_streams import Config, DataType, Format, Manager, Secret, open_manager
 from upbit_streams.testing import SimulatedExchange, memory_connector
 from upbit_streams.transport.interface import Transport
 
@@ -42,8 +42,8 @@ async def _spied_manager(**settings: Any) -> AsyncIterator[tuple[Manager, Simula
     exchange, sent = SimulatedExchange(NumberedSource()), list[Any]()
     connect = memory_connector(exchange, wall)
 
-    async def spying(url: str, config: Config) -> Transport:
-        return _Spy(await connect(url, config), sent)
+    async def spying(url: str, config: Config, token: Secret | None) -> Transport:
+        return _Spy(await connect(url, config, token), sent)
 
     async with open_manager(
         Config(url="ws://memory", **settings), connector=spying, wall=wall, draw=lambda: 0.5

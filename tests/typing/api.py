@@ -3,14 +3,22 @@
 from typing import assert_type
 
 from upbit_streams import (
+    AnnouncementEvent,
+    Balance,
     CandleEvent,
     Client,
     DataType,
+    EpochStarted,
     EventStream,
+    IndicatorEvent,
+    MyAssetEvent,
+    MyOrderEvent,
     OrderbookEvent,
+    Subscription,
     TickerEvent,
     TradeEvent,
     current_manager,
+    indicator,
 )
 
 
@@ -32,12 +40,46 @@ async def streams_are_typed(client: Client) -> None:
         assert_type(await quarters.receive(), CandleEvent)
 
 
+async def what_is_told_once_comes_with_notices(client: Client) -> None:
+    async with client.stream(DataType.MY_ORDER) as orders:
+        assert_type(orders, EventStream[MyOrderEvent | EpochStarted])
+        async for order in orders:
+            assert_type(order, MyOrderEvent | EpochStarted)
+    async with client.stream([DataType.MY_ASSET]) as assets:
+        assert_type(await assets.receive(), MyAssetEvent | EpochStarted)
+    async with client.stream([DataType.MY_ORDER, DataType.MY_ASSET]) as both:
+        async for change in both:
+            if not isinstance(change, EpochStarted):
+                assert_type(change.epoch.number, int)
+    async with client.stream(DataType.ANNOUNCEMENT, notices=True) as announcements:
+        assert_type(await announcements.receive(), AnnouncementEvent | EpochStarted)
+    async with client.stream(DataType.MY_ORDER, notices=False) as bare:
+        assert_type(await bare.receive(), MyOrderEvent)
+    async with client.stream(DataType.TRADE, "KRW-BTC", notices=True) as trades:
+        assert_type(await trades.receive(), TradeEvent | EpochStarted)
+    rsi = indicator("rsi", "5m", period=14)
+    async with client.stream(DataType.INDICATOR, "KRW-BTC", indicators=rsi) as values:
+        assert_type(await values.receive_batch(), list[IndicatorEvent | EpochStarted])
+
+
+async def callbacks_are_typed(client: Client) -> None:
+    def on_order(order: MyOrderEvent | EpochStarted) -> None: ...
+
+    async def on_ticker(ticker: TickerEvent) -> None: ...
+
+    assert_type(await client.subscribe_my_order((), on_order), Subscription[MyOrderEvent | EpochStarted])
+    assert_type(await client.subscribe_ticker("KRW-BTC", on_ticker), Subscription[TickerEvent])
+
+
 async def pulls_are_typed(client: Client) -> None:
     await client.register_interest([DataType.TICKER, DataType.ORDERBOOK], ["KRW-BTC"])
     assert_type(client.get_ticker("KRW-BTC"), TickerEvent)
     assert_type(client.get_trade("KRW-BTC"), TradeEvent)
     assert_type(client.get_orderbook("KRW-BTC"), OrderbookEvent)
     assert_type(client.get_candle("KRW-BTC", 5), CandleEvent)
+    assert_type(client.get_my_order("uuid"), MyOrderEvent)
+    assert_type(client.get_open_orders(), list[MyOrderEvent])
+    assert_type(client.get_my_asset("KRW"), Balance)
 
 
 async def clients_are_typed() -> None:

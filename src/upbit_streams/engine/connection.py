@@ -1,21 +1,28 @@
-"""Life after life of one connection: connect, live, back off, again. It never gives up."""
+"""Life after life of one connection: connect, live, back off, again. It never gives up, but for a key that is
+refused."""
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import NoReturn
 
 import anyio
 
-from ..exceptions import ExchangeError, FeedError
-from ..model.config import Config
+from ..exceptions import AuthenticationError, ExchangeError, FeedError, HandshakeRefusedError
+from ..model.config import Config, check_login
 from ..model.epoch import Epoch
+from ..model.kinds import Endpoint
 from ..model.metrics import ConnectionState, ConnectionStatus
+from ..model.secret import Secret
 from ..rules.backoff import delay, next_failures
+from ..rules.login import refused_handshake
 from ..rules.rate_limit import RateLimit
-from ..transport.interface import Connector
+from ..transport.interface import Connector, Transport
 from ..wire.decode import Decoder
-from .epoch_scope import Counters, live
+from .epoch_scope import Counters, EpochScope
 from .hub import Hub
+from .independence import Facts, Witness
+from .login import Login
 
 __all__ = ["Connection"]
 
@@ -27,28 +34,46 @@ class Connection:
 
     def __init__(
         self,
-        name: str,
+        endpoint: Endpoint,
         config: Config,
         hub: Hub,
         connector: Connector,
         connects: RateLimit,
+        login: Login | None,
+        witness: Witness,
         wall: Callable[[], float],
         draw: Callable[[], float],
     ) -> None:
-        self._name = name
+        """``login`` is for an endpoint that asks for one, None for the others."""
+        self.name = endpoint.value
+        self.hub = hub
+        self._url = config.url_of(endpoint)
         self._config = config
-        self._hub = hub
         self._connector = connector
         self._connects = connects
+        self._login = login
+        self._witness = witness
         self._wall = wall
         self._draw = draw
-        self._decoder = Decoder(config.format)
-        self._counters = Counters()
+        self._decoder = Decoder(config.format, self._shown)
+        self.counters = Counters()
         self._state = ConnectionState.DISCONNECTED
         self._epoch: Epoch | None = None
         self._reason = "first connect"
         self._failed_attempts = 0
+        self._failures = 0
+        """How many attempts and epochs in a row came to nothing."""
+        self._refusals = 0
+        """How many logins in a row were refused."""
+        self._access_key: Secret | None = None
         self._changed = anyio.Event()
+        witness.watch(self.name, self._facts)
+
+    def check_login(self) -> None:
+        """Raise :class:`UsageError` if this connection needs a key that there is not, or that would be overheard."""
+        if self._login is not None:
+            check_login(self._url)
+            self._login.check()
 
     async def run(self) -> NoReturn:
         """Supervise. Cancelling it closes the connection, politely if there is time."""
@@ -58,55 +83,124 @@ class Connection:
             self._enter(ConnectionState.DISCONNECTED, "its manager has been left")
 
     async def _supervise(self) -> NoReturn:
-        failures = 0
         while True:
             await self._wait_wanted()
             self._enter(ConnectionState.CONNECTING if self._epoch is None else ConnectionState.RECONNECTING)
-            await self._pass_connect_limit()
+            key = self._login.replaced if self._login else None
+            refused: ExchangeError | FeedError | None = None
             try:
-                try:
-                    transport = await self._connector(self._config.url, self._config)
-                finally:
-                    # The exchange saw it at some moment between its start and its end, so it counts at both.
-                    self._connects.record(anyio.current_time())
+                transport = await self._connect()
             except (FeedError, ExchangeError) as why:
+                refused = why
+                self._failures += 1
                 self._failed_attempts += 1
-                self._enter(ConnectionState.RECONNECTING, str(why))
-                failures += 1
+                self._in_trouble(str(why))
             else:
-                started, published = anyio.current_time(), self._hub.published
-                try:
-                    epoch = self._begin_epoch(started)
-                    ended = await live(transport, epoch, self._hub, self._config, self._decoder, self._counters)
-                    self._enter(ConnectionState.RECONNECTING, ended)
-                finally:
-                    with anyio.move_on_after(self._config.close_timeout, shield=True):
-                        await transport.aclose()
-                lived = anyio.current_time() - started
-                brought_data = self._hub.published > published
-                failures = next_failures(failures, self._config.backoff, lived, brought_data)
-            if self._hub.wants.union:
-                pause = delay(failures, self._config.backoff, self._draw())
-                _log.info("%s: %s; next attempt in %.1f s", self._name, self._reason, pause)
-                await anyio.sleep(pause)
+                refused = await self._live(transport)
+            if key is not None and isinstance(refused, AuthenticationError):
+                await self._take_refusal(refused, key)
+            elif self.hub.wants.union:
+                await anyio.sleep(self._pause())
+
+    async def _take_refusal(self, refused: AuthenticationError, key: anyio.Event) -> None:
+        """Wait before the next login; for another key, if this one was refused often enough."""
+        self._refusals += 1
+        if self._refusals < self._config.login_attempts:
+            with anyio.move_on_after(self._pause()):
+                await key.wait()
+        elif not key.is_set():
+            refused = refused.again(self._refusals)
+            self._enter(ConnectionState.ERROR, str(refused))
+            _log.error("%s: %s", self.name, refused)
+            self.hub.fail(partial(refused.again, self._refusals))
+            await key.wait()  # whoever replaces it lets the hub recover
+        if key.is_set():
+            self._failures = self._refusals = 0
+
+    def _pause(self) -> float:
+        pause = delay(self._failures, self._config.backoff, self._draw())
+        _log.info("%s: %s; next attempt in %.1f s", self.name, self._reason, pause)
+        return pause
+
+    async def _connect(self) -> Transport:
+        """Shake hands. Raises :class:`AuthenticationError` if the login is refused."""
+        token = None
+        if self._login is not None:
+            token = await self._login.token(self._url, self._config.connect_timeout)
+        await self._pass_connect_limit()
+        refused: HandshakeRefusedError
+        try:
+            return await self._connector(self._url, self._config, token)
+        except HandshakeRefusedError as why:
+            refused = why
+        finally:
+            # The exchange saw it at some moment between its start and its end, so it counts at both.
+            self._connects.record(anyio.current_time())
+        if self._login is not None:
+            refused = HandshakeRefusedError(refused.url, refused.status, self._shown(refused.body))
+            raise refused_handshake(refused) or refused
+        raise refused
+
+    async def _live(self, transport: Transport) -> AuthenticationError | None:
+        """One epoch. Returns the refusal, if it ended with one of the login."""
+        started = anyio.current_time()
+        refused: AuthenticationError | None = None
+        try:
+            scope = EpochScope(
+                transport=transport,
+                url=self._url,
+                epoch=self._begin_epoch(started),
+                hub=self.hub,
+                config=self._config,
+                decoder=self._decoder,
+                counters=self.counters,
+                shown=self._shown,
+            )
+            try:
+                ended = await scope.live()
+            except AuthenticationError as why:
+                refused, ended = why, str(why)
+            if ended is None:
+                self._enter(ConnectionState.DISCONNECTED, "nobody wants anything from it any more")
+            else:
+                self.counters.epochs_lost += 1
+                self._in_trouble(ended)
+        finally:
+            with anyio.move_on_after(self._config.close_timeout, shield=True):
+                await transport.aclose()
+        lived = anyio.current_time() - started
+        self._failures = next_failures(self._failures, self._config.backoff, lived, scope.was_good)
+        if scope.was_good:
+            self._refusals = 0
+        return refused
 
     def status(self) -> ConnectionStatus:
         return ConnectionStatus(
-            name=self._name,
-            url=self._config.url,
+            name=self.name,
+            url=self._url,
             state=self._state,
             epoch=self._epoch,
             reason=self._reason,
             failed_attempts=self._failed_attempts,
-            messages=self._counters.messages,
-            events=self._hub.published,
-            late=self._hub.late,
-            unwanted=self._hub.unwanted,
-            repeated=self._hub.repeated,
-            bad_frames=self._counters.bad_frames,
-            last_bad_frame=self._counters.last_bad_frame,
+            messages=self.counters.messages,
+            events=self.hub.published,
+            late=self.hub.late,
+            unwanted=self.hub.unwanted,
+            repeated=self.hub.repeated,
+            bad_frames=self.counters.bad_frames,
+            last_bad_frame=self.counters.last_bad_frame,
             drift=self._decoder.drift.records(),
-            errors=self._counters.errors,
+            errors=self.counters.errors,
+        )
+
+    def _facts(self) -> Facts:
+        counters = self.counters
+        return Facts(
+            events=self.hub.published,
+            epochs_lost=counters.epochs_lost,
+            errors=counters.errors + counters.bad_frames,
+            reads=counters.reads,
+            lag=counters.lag,
         )
 
     async def wait_changed(self) -> None:
@@ -120,23 +214,36 @@ class Connection:
         self._changed.set()
         self._changed = anyio.Event()
 
+    def _in_trouble(self, reason: str) -> None:
+        self._enter(ConnectionState.RECONNECTING, self._shown(reason))
+        self._witness.trouble_began(self.name)
+
+    def _shown(self, text: str) -> str:
+        """What the exchange said, as it may be shown: it may have repeated a key."""
+        return text if self._login is None else self._login.redacted(text)
+
     def _begin_epoch(self, now: float) -> Epoch:
+        if self._login is not None and self._access_key != self._login.access_key:
+            self._access_key = self._login.access_key
+            self.hub.forget_account()
         wall = self._wall()
+        self._witness.trouble_ended(self.name)
         self._epoch = Epoch(
-            connection=self._name,
+            connection=self.name,
             number=self._epoch.number + 1 if self._epoch else 1,
             started_at=wall,
             wall_offset=wall - now,
             reason=self._reason,
         )
         self._enter(ConnectionState.CONNECTED)
-        _log.info("%s: connected, epoch %d (%s)", self._name, self._epoch.number, self._reason)
+        _log.info("%s: connected, epoch %d (%s)", self.name, self._epoch.number, self._reason)
         return self._epoch
 
     async def _wait_wanted(self) -> None:
-        while not self._hub.wants.union:
+        while not self.hub.wants.union:
             self._enter(ConnectionState.DISCONNECTED)
-            await self._hub.wants.changed.wait()
+            self._witness.trouble_ended(self.name)
+            await self.hub.wants.changed.wait()
 
     async def _pass_connect_limit(self) -> None:
         # Nothing awaits between the look and the record, so two connections can never take the same place.

@@ -7,11 +7,13 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 import anyio
 import msgspec
 
-from ..exceptions import UsageError
+from ..exceptions import UpbitStreamsError
 from ..model.epoch import Epoch
-from ..model.events import Event, OrderbookEvent, TradeEvent
-from ..model.kinds import Endpoint
-from ..model.subscriptions import Want
+from ..model.events import Event, IndicatorEvent, IndicatorSignalEvent, OrderbookEvent, TradeEvent
+from ..model.indicators import indicator_of
+from ..model.kinds import DataType
+from ..model.subscriptions import Want, Wants, check_servable, server_of
+from .account import Account
 from .backpressure import Channel
 from .wants import WantLedger
 
@@ -28,11 +30,25 @@ _RECENT_TRADES = 1000
 class _Route:
     """Where the events of one topic go. It exists as long as somebody wants them."""
 
-    __slots__ = ("arrived", "asked", "consumers", "latest", "recent", "served", "stragglers", "wanted")
+    __slots__ = (
+        "arrived",
+        "asked",
+        "awaited",
+        "consumers",
+        "latest",
+        "recent",
+        "served",
+        "stragglers",
+        "waiting",
+        "want",
+        "wanted",
+    )
 
     def __init__(self, want: Want) -> None:
+        self.want = want
+        """One of those that are registered."""
         self.wanted = 0
-        """How many times it is registered."""
+        """How many times any is."""
         self.asked: Want | None = None
         """What the last request asked for."""
         self.served: Want | None = None
@@ -40,16 +56,20 @@ class _Route:
         their way, until the snapshot of the new one has come."""
         self.stragglers = 0
         """Events that may still be of the old request."""
+        self.awaited = 0
+        """Snapshots that are still to come: each request brings one."""
         self.latest: Event | None = None
         self.consumers: dict[Channel, Callable[[Event], None]] = {}
         """What takes an event, for each consumer's channel."""
+        self.waiting: dict[Channel, tuple[Want, Callable[[Event], None]]] = {}
+        """Consumers that want more than is served yet."""
         self.arrived = anyio.Event()
         """Set when ``served`` changes, and then replaced."""
         self.recent: deque[int] | None = deque(maxlen=_RECENT_TRADES) if want.type.event is TradeEvent else None
 
     def latest_for(self, want: Want) -> Event | None:
         """The latest event, if the subscription that brought it has all that is wanted."""
-        return self.latest if self.served is not None and self.served.covers(want) else None
+        return self.latest if self.has(want) else None
 
     def is_kept_fresh(self, newest: Mapping[str, int]) -> bool:
         """Whether ``latest`` is the present state: changes are subscribed to, and its epoch is the newest."""
@@ -57,18 +77,39 @@ class _Route:
             return False
         return self.latest.epoch.number == newest.get(self.latest.epoch.connection)
 
-    def look_for_answer(self, event: Event) -> None:
-        """An event has come, and the answer to the last request is still awaited: is this it?"""
+    def look_for_answer(self, event: Event) -> list[Channel]:
+        """An event has come, and the answer to the last request is still awaited: is this it? Returns who waited for
+        it."""
         self.stragglers += 1
-        if (
-            event.stream_type != "SNAPSHOT"
-            and self.served is not None
-            and (self.asked is None or self.asked.snapshot)
-            and self.stragglers <= _STRAGGLERS
-        ):
-            return
+        if self.stragglers <= _STRAGGLERS and (self.asked is None or self.asked.snapshot):
+            if event.stream_type == "SNAPSHOT":
+                is_early = self.awaited > 0
+            else:
+                is_early = self.served is not None or self.awaited > 1
+            if is_early:
+                return []
+        return self.serve()
+
+    def serve(self) -> list[Channel]:
+        """The exchange has begun to serve the last request. Returns who waited for that."""
         self.served = self.asked
         self.stragglers = 0
+        newcomers = [channel for channel, (want, _) in self.waiting.items() if self.has(want)]
+        for channel in newcomers:
+            _, self.consumers[channel] = self.waiting.pop(channel)
+        self.wake()
+        return newcomers
+
+    def has(self, want: Want) -> bool:
+        """Whether what is served has all that is wanted. What nobody can ask for is only listened for."""
+        return want.type is DataType.UNKNOWN or (self.served is not None and self.served.covers(want))
+
+    def channels(self) -> list[Channel]:
+        """Everybody who is or will be fed."""
+        return [*self.consumers, *self.waiting]
+
+    def wake(self) -> None:
+        """Let everybody look who waits for this route."""
         self.arrived.set()
         self.arrived = anyio.Event()
 
@@ -94,34 +135,47 @@ class _Filter:
 
 
 class Hub:
-    """Publishing is one synchronous step: nobody ever sees half of a read."""
+    """What one connection brings, for all who want some of it.
 
-    def __init__(self) -> None:
+    Publishing is one synchronous step: nobody ever sees half of a read.
+    """
+
+    def __init__(self, account: Account | None = None, *, confirms: bool = False) -> None:
+        """``account`` is told every event that somebody wants. ``confirms`` is for a connection whose requests are
+        confirmed, as no snapshot shows that they were taken."""
         self.wants = WantLedger()
+        self.confirms = confirms
+        self._account = account
         self._routes: defaultdict[str, dict[Hashable, _Route]] = defaultdict(dict)
         self._newest: dict[str, int] = {}
         self.published = self.late = self.unwanted = self.repeated = 0
+        self._epoch: Epoch | None = None
+        """The one that is known to serve a request, where that is confirmed."""
+        self._noticed: dict[Channel, Wants] = {}
+        """Whoever is told of epochs, and what each wants."""
+        self._failure: Callable[[], UpbitStreamsError] | None = None
 
     def register(self, wants: Iterable[Want]) -> None:
         """Somebody wants these. Every ``register`` is undone by one ``unregister``.
 
-        Raises :class:`UsageError` for what the connection does not serve, and has registered nothing then.
+        Raises :class:`ConflictError` for more than one connection can serve, and has registered nothing then.
         """
         wants = list(wants)
+        self.check(wants)
         for want in wants:
-            if want.type.endpoint is not Endpoint.PUBLIC:
-                raise UsageError(
-                    f"{want.type.name} is served by the {want.type.endpoint} endpoint, "
-                    f"and this version connects to the public one only"
-                )
-        for want in wants:
-            routes, key = self._routes[want.type.name], _key(want.code, want.level)
+            routes, key = self._routes[want.type.name], _key(want)
             route = routes.get(key)
             if route is None:
                 route = routes[key] = _Route(want)
             route.wanted += 1
             # Where nothing keeps the state fresh, somebody new needs another request to be shown it.
             self.wants.add(want, is_news=route.asked is None or not route.asked.realtime)
+
+    def check(self, wants: Iterable[Want]) -> None:
+        """Raise what ``register`` would raise."""
+        wants = list(wants)
+        if any(want.indicator is not None for want in wants):
+            check_servable([*self.wants.union, *wants])
 
     def unregister(self, wants: Iterable[Want]) -> None:
         """Undo one ``register``."""
@@ -130,13 +184,64 @@ class Hub:
             route = self._route(want)
             route.wanted -= 1
             if not route.wanted:
-                del self._routes[want.type.name][_key(want.code, want.level)]
+                routes = self._routes[want.type.name]
+                del routes[_key(want)]
+                route.wake()
+                if self._account is not None:
+                    # Nobody is told what happens from now on, so nobody may believe what is known.
+                    self._account.forget(want.type, {kept.want.code for kept in routes.values()})
         self.wants.remove(wants)
 
-    def asked(self, wants: Iterable[Want]) -> None:
+    def asked(self, wants: Wants) -> None:
         """The exchange is being asked for exactly these."""
-        for want in wants:
-            self._route(want).asked = want
+        asked = {want.topic: want for want in wants}
+        for route in self._all_routes():
+            route.asked = server_of(asked, route.want)
+            route.awaited += route.asked is not None and route.asked.snapshot
+
+    def confirmed(self, epoch: Epoch, at: float) -> None:
+        """The exchange serves the last request since ``at``, in seconds since the Unix epoch.
+
+        That matters for what has no snapshot to tell it.
+        """
+        self._epoch = epoch
+        for route in self._all_routes():
+            if not route.want.type.has_snapshot and route.served is not route.asked:
+                route.serve()
+        for channel, wants in self._noticed.items():
+            if all(self._is_served(want) for want in wants):
+                channel.begin(epoch, at)
+
+    def ended(self, epoch: Epoch, heard_at: float) -> None:
+        """The epoch is over; ``heard_at`` is when it was last heard of, in seconds since the Unix epoch."""
+        self._epoch = None
+        for route in self._all_routes():
+            route.awaited = 0
+            if not route.want.type.has_snapshot:
+                route.served = None
+        for channel in self._noticed:
+            channel.end(epoch, heard_at)
+
+    def forget_account(self) -> None:
+        """From now on it is another account that is told of."""
+        if self._account is not None:
+            self._account.clear()
+
+    def fail(self, failure: Callable[[], UpbitStreamsError]) -> None:
+        """There will be no events until ``recover``: everybody who waits for some gets this error, made anew for
+        each."""
+        self._failure = failure
+        for route in self._all_routes():
+            route.wake()
+            for channel in route.channels():
+                channel.fail(self, failure)
+
+    def recover(self) -> None:
+        """Undo ``fail``."""
+        self._failure = None
+        for route in self._all_routes():
+            for channel in route.channels():
+                channel.recover(self)
 
     def attach(self, wants: Iterable[Want], channel: Channel) -> None:
         """Feed a channel with what is wanted, each topic once. The wants must be registered.
@@ -144,35 +249,56 @@ class Hub:
         The exchange shows the present state once, when it is asked. Who joins later, without anything new to ask for,
         is shown the latest that came instead, unless that is from an epoch that is over.
         """
+        wants = frozenset(wants)
         shown: list[tuple[Event, Callable[[Event], None]]] = []
         for want in wants:
             route = self._route(want)
             # Most consumers want everything, and cost nothing but the call of their channel.
             put: Callable[[Event], None] = channel.put if want.wants_all else _Filter(want, channel)
-            route.consumers[channel] = put
+            if route.has(want):
+                route.consumers[channel] = put
+            else:
+                route.waiting[channel] = want, put
             latest = route.latest_for(want)
-            if latest is not None and want.snapshot and route.is_kept_fresh(self._newest):
+            if latest is not None and want.snapshot and want.type.has_snapshot and route.is_kept_fresh(self._newest):
                 shown.append((latest, put))
+        if self._failure is not None:
+            channel.fail(self, self._failure)
+        if channel.has_notices:
+            self._noticed[channel] = wants
+            if self._epoch is not None and all(self._is_served(want) for want in wants):
+                channel.begin(self._epoch, anyio.current_time() + self._epoch.wall_offset)
         for latest, show in sorted(shown, key=lambda pair: pair[0].received_at):
+            channel.begin(latest.epoch, latest.received_at)
             show(msgspec.structs.replace(latest, stream_type="SNAPSHOT"))
 
     def detach(self, wants: Iterable[Want], channel: Channel) -> None:
         """Undo ``attach``."""
+        self._noticed.pop(channel, None)
         for want in wants:
-            del self._route(want).consumers[channel]
+            route = self._route(want)
+            route.consumers.pop(channel, None)
+            route.waiting.pop(channel, None)
 
     def latest(self, want: Want) -> Event | None:
         """The latest event of a registered want, as it asked for it; None before the first."""
         event = self._route(want).latest_for(want)
         return None if event is None else want.trimmed(event)
 
-    def _route(self, want: Want) -> _Route:
-        return self._routes[want.type.name][_key(want.code, want.level)]
+    def is_ready(self, want: Want) -> bool:
+        """Whether a registered want has had its first data; where nothing tells the present state, whether the exchange
+        serves it."""
+        return self.latest(want) is not None if want.type.has_snapshot else self._is_served(want)
 
-    async def wait_arrived(self, want: Want) -> None:
-        """Wait for the first event of a registered want. Cancelling it has no effect on anything."""
-        while self.latest(want) is None:
-            await self._route(want).arrived.wait()
+    async def wait_ready(self, want: Want) -> None:
+        """Wait until a registered want is ready. Cancelling it has no effect on anything.
+
+        Raises what the connection has failed with. Returns, too, if the want is unregistered meanwhile.
+        """
+        while (route := self._routes[want.type.name].get(_key(want))) is not None and not self.is_ready(want):
+            if self._failure is not None:
+                raise self._failure()
+            await route.arrived.wait()
 
     def publish(self, events: Sequence[Event], epoch: Epoch) -> None:
         """Hand out what one read of the socket brought, in its order.
@@ -184,30 +310,81 @@ class Hub:
             self.late += len(events)
             return
         self._newest[epoch.connection] = epoch.number
+        if self.confirms and events and self._epoch is not epoch:
+            # The first event of an epoch shows as much as an answer: there was one request so far, for all of it.
+            self.confirmed(epoch, events[0].received_at)
         routes = self._routes
         for event in events:
-            key: Hashable = event.code
-            if isinstance(event, OrderbookEvent) and event.level:
-                key = _key(event.code, event.level)
-            route = routes[event.type].get(key)
-            if route is None:
+            find_key = _KEYS.get(event.type)
+            key = event.code if find_key is None else find_key(event)
+            found = routes[event.type]
+            taken = self._take(found[key], event) if key in found else None
+            # Beside those who want one market of a type there may be some who want all.
+            if key != "" and "" in found:
+                taken = self._take(found[""], event) or taken
+            if taken is None:
                 self.unwanted += 1
-                continue
-            if route.recent is not None:
-                trade: int = event.sequential_id  # type: ignore[attr-defined]
-                if event.stream_type == "SNAPSHOT" and trade in route.recent:
-                    self.repeated += 1
-                    continue
-                route.recent.append(trade)
-            route.latest = event
-            if route.served is not route.asked:
-                route.look_for_answer(event)
-            self.published += 1
-            for put in route.consumers.values():
-                put(event)
+            elif taken:
+                self.published += 1
+                if self._account is not None:
+                    self._account.take(event)
+
+    def _take(self, route: _Route, event: Event) -> bool:
+        """Hand one event to those who want it. Tells whether it was news to anybody."""
+        if route.awaited and event.stream_type == "SNAPSHOT":
+            route.awaited -= 1
+        newcomers: list[Channel] = []
+        if route.served is not route.asked and not self.confirms:
+            newcomers = route.look_for_answer(event)
+        if route.recent is not None:
+            trade: int = event.sequential_id  # type: ignore[attr-defined] # the routes of trades have it
+            if event.stream_type == "SNAPSHOT" and trade in route.recent:
+                # Those who wait for an answer have not had this trade; all others have.
+                for channel in newcomers:
+                    channel.begin(event.epoch, event.received_at)
+                    route.consumers[channel](event)
+                self.repeated += not newcomers
+                return bool(newcomers)
+            route.recent.append(trade)
+        route.latest = event
+        if self._noticed and not self.confirms:
+            for channel in route.consumers:
+                channel.begin(event.epoch, event.received_at)
+        for put in route.consumers.values():
+            put(event)
+        return True
+
+    def _all_routes(self) -> list[_Route]:
+        return [route for routes in self._routes.values() for route in routes.values()]
+
+    def _is_served(self, want: Want) -> bool:
+        return self._route(want).has(want)
+
+    def _route(self, want: Want) -> _Route:
+        return self._routes[want.type.name][_key(want)]
 
 
-def _key(code: str, level: float) -> Hashable:
-    """What tells the topics of one type apart. Grouped order books are topics of their own; events carry their
-    level."""
-    return (code, level) if level else code
+def _key(want: Want) -> Hashable:
+    """What tells the topics of one type apart."""
+    if want.indicator is not None:
+        return want.code, want.indicator
+    return (want.code, want.level) if want.level else want.code
+
+
+def _book_key(event: Event) -> Hashable:
+    # Grouped order books are topics of their own; events carry their level.
+    assert isinstance(event, OrderbookEvent)  # noqa: S101 -- for the type checker
+    return (event.code, event.level) if event.level else event.code
+
+
+def _indicator_key(event: Event) -> Hashable:
+    assert isinstance(event, IndicatorEvent | IndicatorSignalEvent)  # noqa: S101 -- for the type checker
+    return event.code, indicator_of(event)
+
+
+_KEYS: Mapping[str, Callable[[Event], Hashable]] = {
+    OrderbookEvent.type: _book_key,
+    IndicatorEvent.type: _indicator_key,
+    IndicatorSignalEvent.type: _indicator_key,
+}
+"""Types whose topics are told apart by more than the market."""

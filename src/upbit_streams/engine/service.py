@@ -12,7 +12,7 @@ import anyio
 
 from ..exceptions import FeedCrashedError, UpbitStreamsError
 
-__all__ = ["first_of", "open_service"]
+__all__ = ["Tasks", "first_of", "open_service"]
 
 
 async def first_of(**tasks: Callable[[], Awaitable[object]]) -> None:
@@ -90,6 +90,50 @@ async def open_service(run: Callable[[], Awaitable[object]], name: str) -> Async
         raise FeedCrashedError(
             f"the background task {name!r} failed with {failure!r}; this is a bug, please report it"
         ) from failure
+
+
+class Tasks:
+    """Tasks of the user's that run as long as a block, and can be started anywhere in it."""
+
+    def __init__(self) -> None:
+        self._group = anyio.create_task_group()
+        self._failures: list[BaseException] = []
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None, None]:
+        """The block. Leaving it cancels the tasks and waits for them.
+
+        The first failure, of a task or of the block, cancels all the others and leaves as it was raised.
+        """
+        async with self._group:
+            try:
+                yield
+            except anyio.get_cancelled_exc_class():
+                raise
+            except BaseException as why:
+                if _has_cancellation(why):
+                    raise
+                self._failures.append(why)  # it goes round the group, which would wrap it
+            finally:
+                self._group.cancel_scope.cancel()
+        if self._failures:
+            first, *later = self._failures
+            for failure in later:
+                first.add_note(f"while the others ended: {failure!r}")
+            raise first
+
+    def start(self, run: Callable[[], Awaitable[object]], name: str) -> None:
+        """Run something within the block."""
+        self._group.start_soon(self._guarded, run, name=name)
+
+    async def _guarded(self, run: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await run()
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as why:  # noqa: BLE001 -- raised again above, outside the group
+            self._failures.append(why)
+            self._group.cancel_scope.cancel()
 
 
 def _has_cancellation(why: BaseException) -> bool:

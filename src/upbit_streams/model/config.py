@@ -1,14 +1,15 @@
 """Settings, checked when they are made."""
 
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
 
 from ..exceptions import InvalidConfigError
-from .kinds import Format
+from .kinds import Endpoint, Format
 
-__all__ = ["REGIONS", "Backoff", "Config"]
+__all__ = ["REGIONS", "Backoff", "Config", "check_login"]
 
 REGIONS = {
     "kr": "wss://api.upbit.com/websocket/v1",
@@ -55,7 +56,7 @@ class Config:
     """The settings of a manager. Times are in seconds. The defaults suit the live exchange."""
 
     url: str = attrs.field(default=REGIONS["kr"], validator=_websocket_url)
-    """The public endpoint; :data:`REGIONS` has the exchange's own."""
+    """The public endpoint; :data:`REGIONS` has the exchange's own. The private and the info endpoint are below it."""
     format: Format = attrs.field(default=Format.DEFAULT, validator=attrs.validators.instance_of(Format))
     """How events travel. It makes no difference to what you get."""
     connect_timeout: float = attrs.field(default=10.0, validator=_positive)
@@ -74,3 +75,29 @@ class Config:
     """In bytes, after decompression. A larger message ends the connection; the largest known is under 10 KiB."""
     backoff: Backoff = attrs.field(factory=Backoff)
     """The waits between attempts to connect."""
+    login_attempts: int = attrs.field(default=3, validator=[attrs.validators.instance_of(int), _positive])
+    """How often in a row a login is tried, each time with a new token, before the refusal is taken for final."""
+
+    def url_of(self, endpoint: Endpoint) -> str:
+        """Where an endpoint is (protocol section 1)."""
+        if endpoint is Endpoint.PUBLIC:
+            return self.url
+        parts = urlsplit(self.url)
+        return parts._replace(path=f"{parts.path.rstrip('/')}/{endpoint}").geturl()
+
+
+def check_login(url: str) -> None:
+    """Raise :class:`InvalidConfigError` if a key would travel where others can read it."""
+    parts = urlsplit(url)
+    if parts.scheme != "wss" and not _is_loopback(parts.hostname or ""):
+        raise InvalidConfigError(
+            f"{url} is not encrypted, so everybody between here and {parts.hostname} could read your login "
+            f"and use it; use a wss:// URL. Without encryption keys are sent to this machine itself only"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -14,7 +14,7 @@ class Epoch:
     """
 
     connection: str
-    """The connection's name: ``public``."""
+    """The connection's name: ``public``, ``private`` or ``info``."""
     number: int
     """1 for the first successful connect, then 2, 3, ..."""
     started_at: float

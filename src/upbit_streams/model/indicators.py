@@ -7,10 +7,12 @@ The exchange refuses a whole request, and closes its connection, for one paramet
 from collections.abc import Mapping
 
 import attrs
+import msgspec
 
 from ..exceptions import UsageError
+from .events import IndicatorEvent, IndicatorSignalEvent
 
-__all__ = ["INDICATORS", "SIGNALS", "TIMEFRAMES", "TRIGGERS", "Indicator", "indicator", "signal"]
+__all__ = ["INDICATORS", "SIGNALS", "TIMEFRAMES", "TRIGGERS", "Indicator", "indicator", "indicator_of", "signal"]
 
 Value = int | float | str
 _Alternative = Mapping[str, tuple[Value, ...]]
@@ -104,6 +106,23 @@ def signal(type: str, timeframe: str, trigger: str, /, **params: Value) -> Indic
     return Indicator(
         type, timeframe, _checked(rest, alternatives, what), trigger, _checked(own, (triggers[trigger],), what)
     )
+
+
+def indicator_of(event: IndicatorEvent | IndicatorSignalEvent) -> Indicator | None:
+    """What somebody asked for to get this event; None if it is something that nobody can have asked for."""
+    params = _given(event.params)
+    try:
+        if isinstance(event, IndicatorEvent):
+            return indicator(event.indicator, event.timeframe, **params)
+        own = {} if event.event_params is None else _given(event.event_params)
+        asked = signal(event.indicator, event.timeframe, event.trigger, **{**params, **own})
+    except UsageError:
+        return None
+    return asked
+
+
+def _given(params: msgspec.Struct) -> dict[str, Value]:
+    return {name: value for name, value in msgspec.structs.asdict(params).items() if value is not None}
 
 
 def _check_timeframe(timeframe: str) -> None:

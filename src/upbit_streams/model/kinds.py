@@ -61,7 +61,7 @@ class DataType(Generic[E]):
     type.)
     """
 
-    __slots__ = ("codes", "endpoint", "event", "name")
+    __slots__ = ("codes", "endpoint", "event", "has_snapshot", "name")
 
     TICKER: ClassVar["DataType[events.TickerEvent]"]
     TRADE: ClassVar["DataType[events.TradeEvent]"]
@@ -91,6 +91,9 @@ class DataType(Generic[E]):
         """The exchange's name of the type: ``ticker``, ``candle.1m``, ..."""
         self.endpoint = endpoint
         self.codes = codes
+        self.has_snapshot = endpoint is Endpoint.PUBLIC
+        """Whether the exchange tells the present state when it is asked. Where it does not, what was told while nobody
+        listened is not told again."""
 
     def __repr__(self) -> str:
         return f"<DataType {self.name}>"

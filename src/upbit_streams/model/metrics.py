@@ -1,12 +1,22 @@
 """What the library counts and tells about itself, as frozen records."""
 
+from decimal import Decimal
 from enum import StrEnum
 
 import attrs
 
 from .epoch import Epoch
 
-__all__ = ["ConnectionState", "ConnectionStatus", "Drift", "StreamStatistics"]
+__all__ = [
+    "Balance",
+    "ConnectionState",
+    "ConnectionStatus",
+    "Drift",
+    "Independence",
+    "Influence",
+    "Period",
+    "StreamStatistics",
+]
 
 
 class ConnectionState(StrEnum):
@@ -18,6 +28,8 @@ class ConnectionState(StrEnum):
     CONNECTED = "connected"
     RECONNECTING = "reconnecting"
     """The last attempt failed or the last epoch ended; the next attempt is near."""
+    ERROR = "error"
+    """The exchange refuses the key. Another key brings the connection back; nothing else does."""
 
 
 @attrs.frozen
@@ -67,12 +79,96 @@ class ConnectionStatus:
 
 
 @attrs.frozen
+class Period:
+    """What one connection did in a time, put together from several moments maybe."""
+
+    seconds: float
+    events: int
+    """Published."""
+    epochs_lost: int
+    errors: int
+    """Error frames, and frames that were not understood."""
+    lag: float | None
+    """Seconds from the exchange's own time stamp to the end of the read that brought the event, the mean over reads;
+    None without any. The two clocks may differ, so only the difference between two of these means something."""
+
+    @property
+    def event_rate(self) -> float:
+        """Events a second."""
+        return self.events / self.seconds if self.seconds else 0.0
+
+
+@attrs.frozen
+class Influence:
+    """What the trouble of one connection did to another one, measured.
+
+    A connection is in trouble from the loss of an epoch, or a failed attempt to connect, to its next epoch.
+    """
+
+    source: str
+    """The connection that was in trouble."""
+    target: str
+    """The one that is looked at."""
+    troubles: int
+    """How often the source got into trouble."""
+    coincided: int
+    """How many of these times the target lost an epoch before the source's trouble was over."""
+    during: Period
+    """The target while the source was in trouble."""
+    otherwise: Period
+    """The target the rest of the time."""
+
+    @property
+    def impact(self) -> float | None:
+        """How much later the target's events came while the source was in trouble, in seconds; negative if sooner. None
+        where one of both was not measured."""
+        if self.during.lag is None or self.otherwise.lag is None:
+            return None
+        return self.during.lag - self.otherwise.lag
+
+    @property
+    def interference(self) -> float | None:
+        """The share of the source's troubles in which the target lost an epoch, too: 0 to 1. None without troubles."""
+        return self.coincided / self.troubles if self.troubles else None
+
+
+@attrs.frozen
+class Independence:
+    """Whether the connections leave each other alone: what was measured, for each pair of them."""
+
+    influences: tuple[Influence, ...]
+
+    @property
+    def isolation(self) -> float | None:
+        """Over all troubles and each of the other connections, the share in which that one lost no epoch meanwhile: 1
+        is perfect. None without troubles."""
+        troubles = sum(influence.troubles for influence in self.influences)
+        return 1 - sum(influence.coincided for influence in self.influences) / troubles if troubles else None
+
+
+@attrs.frozen
+class Balance:
+    """What you have of one currency, as it was last told."""
+
+    currency: str
+    balance: Decimal
+    """Free to use; what orders hold is in ``locked``."""
+    locked: Decimal
+    asset_timestamp: int
+    """When it changed, in milliseconds since the Unix epoch."""
+    epoch: Epoch
+    """The life of the connection that told it. If that is over, it may have changed since."""
+    received_at: float
+    """Seconds since the Unix epoch (UTC)."""
+
+
+@attrs.frozen
 class StreamStatistics:
     """What became of the events of one stream: *published = delivered + dropped + buffered*, always."""
 
     published: int
     delivered: int
     dropped: int
-    """Pushed out by the back-pressure policy before anybody took them."""
+    """Lost to the back-pressure policy: pushed out before anybody took them, or never let in."""
     buffered: int
     capacity: int

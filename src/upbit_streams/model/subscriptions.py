@@ -6,7 +6,7 @@ order-free, idempotent and associative: it takes, topic by topic, the least that
 """
 
 import re
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -26,6 +26,7 @@ __all__ = [
     "check_servable",
     "difference",
     "normalise_code",
+    "server_of",
     "serves",
     "union",
     "wants_of",
@@ -75,6 +76,8 @@ class Want:
             raise InvalidCodeError(self.code)
         if not self.snapshot and not self.realtime:
             raise UsageError("neither a snapshot nor changes are wanted; want at least one of them")
+        if not self.realtime and not self.type.has_snapshot:
+            raise UsageError(f"there are no snapshots of {self.type.name}, so realtime=False would give nothing at all")
         if (self.count != max(COUNTS) or self.level != 0) and self.type.event is not OrderbookEvent:
             raise UsageError(f"a count and a level are for order books, not for {self.type.name}")
         if type(self.count) is not int or self.count not in COUNTS:
@@ -97,11 +100,15 @@ class Want:
     @property
     def wants_all(self) -> bool:
         """Whether it wants every event of its topic, as it comes."""
+        if self.type.event is AnnouncementEvent and (self.categories or not self.include_body):
+            return False
         return self.count == max(COUNTS) and self.snapshot and self.realtime
 
     def view(self, event: Event) -> Event | None:
         """The event as this want asked for it, of a subscription that may bring more; None if it did not ask for it."""
         if not (self.snapshot if event.stream_type == "SNAPSHOT" else self.realtime):
+            return None
+        if self.categories and isinstance(event, AnnouncementEvent) and event.category not in self.categories:
             return None
         return self.trimmed(event)
 
@@ -109,6 +116,8 @@ class Want:
         """The event with no more of it than was asked for."""
         if isinstance(event, OrderbookEvent) and self.count < len(event.orderbook_units):
             return msgspec.structs.replace(event, orderbook_units=event.orderbook_units[: self.count])
+        if isinstance(event, AnnouncementEvent) and event.body is not None and not self.include_body:
+            return msgspec.structs.replace(event, body=None)
         return event
 
     def covers(self, other: "Want") -> bool:
@@ -175,11 +184,18 @@ def difference(wants: Iterable[Want], subscribed: Iterable[Want]) -> Wants:
     have = {want.topic: want for want in union(subscribed)}
 
     def is_served(want: Want) -> bool:
-        whole = attrs.evolve(want, code="") if want.type.codes is Codes.OPTIONAL else want
-        mine = have.get(want.topic) or have.get(whole.topic)
-        return mine is not None and mine.covers(want)
+        server = server_of(have, want)
+        return server is not None and server.covers(want)
 
     return frozenset(want for want in union(wants) if not is_served(want))
+
+
+def server_of(subscribed: Mapping[Hashable, Want], want: Want) -> Want | None:
+    """Which of the subscriptions, given by topic, brings the events of a want; maybe not all that it asks for."""
+    found = subscribed.get(want.topic)
+    if found is None and want.type.codes is Codes.OPTIONAL:
+        return subscribed.get(attrs.evolve(want, code="").topic)  # one market of all
+    return found
 
 
 def check_servable(wants: Iterable[Want]) -> None:
