@@ -13,15 +13,27 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-__all__ = ["PATIENCE", "Exchange", "Output", "Program"]
+from upbit_streams.testing import Replay, SimulatedExchange
+
+__all__ = ["KEYS", "PATIENCE", "Exchange", "Output", "Program", "keys"]
 
 PATIENCE = 30.0
 """Nothing takes this long. It is what a test waits before it says that something hangs."""
 
+
+def keys(access_key: str, secret_key: str) -> dict[str, str]:
+    """The environment that has this key."""
+    return {"UPBIT_ACCESS_KEY": access_key, "UPBIT_SECRET_KEY": secret_key}
+
+
+KEYS = keys("AccessKeyOfTheTests" * 2, "SecretKeyOfTheTests" * 2)
+
+_SIMULATED = SimulatedExchange(Replay(())).open_account()  # the first account of every exchange has the same key
+_TOKEN = re.compile(r"eyJ[\w-]{8,}|Bearer")
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -97,15 +109,28 @@ class Program:
         read: bool = True,
         python_options: tuple[str, ...] = (),
         columns: int = 200,
+        lines: int = 50,
         wrapper: tuple[str, ...] = (),
+        environment: Mapping[str, str] | None = None,
+        start: tuple[str, ...] = ("-m", "upbit_streams.cli"),
     ) -> None:
-        """Start it. With ``terminal`` its stdout is one; without ``read`` nobody reads its stdout yet."""
+        """Start it. With ``terminal`` its stdout is one; without ``read`` nobody reads its stdout yet.
+
+        ``environment`` is what it has besides the usual, which has no key; ``start`` is how Python gets to the command
+        line.
+        """
         mine, its = pty.openpty() if terminal else os.pipe()
         errors, its_errors = os.pipe()
-        environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": str(columns), "PYTHONWARNINGS": "error"}
-        command = (*wrapper, sys.executable, *python_options, "-m", "upbit_streams.cli", *arguments)
+        self._secrets = {_SIMULATED.access_key, _SIMULATED.secret_key.reveal(), *(environment or {}).values()}
+        usual = {name: value for name, value in os.environ.items() if not name.startswith("UPBIT_")}
+        size = {"COLUMNS": str(columns), "LINES": str(lines)}
+        command = (*wrapper, sys.executable, *python_options, *start, *arguments)
         self._process = subprocess.Popen(  # noqa: S603
-            command, stdin=subprocess.DEVNULL, stdout=its, stderr=its_errors, env=environment
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=its,
+            stderr=its_errors,
+            env={**usual, "TERM": "xterm-256color", "PYTHONWARNINGS": "error", **size, **(environment or {})},
         )
         self._started.append(self)
         os.close(its)
@@ -169,7 +194,15 @@ class Program:
             assert "Traceback" not in text, text
             assert "Exception ignored" not in text, text
             assert "never awaited" not in text, text
+        self._check_no_secret()
         return status
+
+    def _check_no_secret(self) -> None:
+        """No key and no token is ever shown to anybody."""
+        for output in self._outputs:
+            text = output.text()
+            assert not any(secret in text for secret in self._secrets)
+            assert not _TOKEN.search(text)
 
     @classmethod
     @contextmanager
@@ -182,14 +215,17 @@ class Program:
             for program in cls._started[before:]:
                 program.send(signal.SIGKILL)
                 program._process.wait()
+            programs = cls._started[before:]
             del cls._started[before:]
+            for program in programs:
+                program._check_no_secret()
 
 
 class Exchange(Program):
     """``upbit-streams exchange``, which listens already."""
 
-    def __init__(self, *arguments: str, port: int = 0) -> None:
-        super().__init__("exchange", "--port", str(port), *arguments)
+    def __init__(self, *arguments: str, port: int = 0, environment: Mapping[str, str] | None = None) -> None:
+        super().__init__("exchange", "--port", str(port), *arguments, environment=environment)
         self.url = self.stdout.wait_for(r"\Alistening on (ws://\S+)\n")[1]
         self.port = int(self.url.rpartition(":")[2].partition("/")[0])
 

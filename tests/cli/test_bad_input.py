@@ -12,13 +12,14 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from tests.cli.program import Program
+from tests.cli.program import KEYS, Program
 
 from upbit_streams.cli.commands import run
 
 pytestmark = pytest.mark.socket
 
 WATCH = ("watch", "KRW-BTC")
+WATCH_ORDERS = ("watch", "--my-orders")
 
 
 def told(program: Program) -> tuple[int, str]:
@@ -37,7 +38,9 @@ def told(program: Program) -> tuple[int, str]:
     [
         ((), "Missing command"),
         (("wach",), "No such command 'wach'"),
-        (("watch",), "Missing argument 'CODE...'"),
+        (("watch",), "Missing argument 'CODE...': name markets, like KRW-BTC, or give --my-orders"),
+        ((*WATCH_ORDERS, "--type", "trade"), "--type is about markets"),
+        ((*WATCH_ORDERS, "--access-key", "x"), "No such option"),
         ((*WATCH, "--simulat"), "No such option"),
         ((*WATCH, "--type", "tickers"), "'tickers' is not one of 'ticker', 'trade'"),
         ((*WATCH, "--backend", "curio"), "'curio' is not one of 'asyncio', 'trio'"),
@@ -88,6 +91,27 @@ def test_an_unknown_option() -> None:
 def test_a_value_that_cannot_be(arguments: tuple[str, ...], words: str) -> None:
     """The sentence quotes it and says what it should be like."""
     status, sentence = told(Program(*arguments))
+    assert status == 1
+    assert words in sentence
+
+
+LOCAL = ("--url", "ws://127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "words"),
+    [
+        (WATCH_ORDERS, {}, "set UPBIT_ACCESS_KEY and UPBIT_SECRET_KEY in the environment"),
+        (("watch", "--my-assets"), {**KEYS, "UPBIT_SECRET_KEY": ""}, "need an API key; set UPBIT_ACCESS_KEY"),
+        ((*WATCH, "--announcements"), {"UPBIT_ACCESS_KEY": "x1"}, "set UPBIT_ACCESS_KEY and UPBIT_SECRET_KEY"),
+        ((*WATCH_ORDERS, *LOCAL), {**KEYS, "UPBIT_SECRET_KEY": "not a key"}, "this is not a secret key of Upbit"),
+        ((*WATCH_ORDERS, "--url", "ws://192.0.2.1"), KEYS, "could read your login"),
+        (("exchange", "--port", "0"), {**KEYS, "UPBIT_ACCESS_KEY": "no: key"}, "this is not an access key of Upbit"),
+    ],
+)
+def test_a_key_that_cannot_be_used(arguments: tuple[str, ...], environment: dict[str, str], words: str) -> None:
+    """None at all, half of one, something else, or one that would travel unencrypted: nobody is even connected to."""
+    status, sentence = told(Program(*arguments, environment={name: key for name, key in environment.items() if key}))
     assert status == 1
     assert words in sentence
 
@@ -150,6 +174,8 @@ def _refusing() -> Generator[str, None, None]:
 UNREACHABLE: dict[str, tuple[Callable[[str, int], str], str]] = {
     "nobody listens": (lambda refusing, silent: "ws://127.0.0.1:1", "connection refused, nothing listens there"),
     "nobody answers": (lambda refusing, silent: f"ws://127.0.0.1:{silent}", "no answer within 10 s"),
+    "nobody has orders": (lambda refusing, silent: "ws://127.0.0.1:1", "127.0.0.1:1/private: connection refused"),
+    "nobody answers for orders": (lambda refusing, silent: f"ws://127.0.0.1:{silent}", "no answer within 10 s"),
     "HTTP status 200": (lambda refusing, silent: f"{refusing}/200", "HTTP status 200"),
     "HTTP status 404": (lambda refusing, silent: f"{refusing}/404", "HTTP status 404"),
     "HTTP status 429": (lambda refusing, silent: f"{refusing}/429", "HTTP status 429"),
@@ -166,7 +192,14 @@ def unreachable() -> Generator[dict[str, Program], None, None]:
     ):
         port = silent.getsockname()[1]
         yield {
-            name: Program(*WATCH, "--url", url(refusing, port), "--backend", backend)
+            name: Program(
+                *(WATCH_ORDERS if "orders" in name else WATCH),
+                "--url",
+                url(refusing, port),
+                "--backend",
+                backend,
+                environment=KEYS,
+            )
             for (name, (url, _)), backend in zip(UNREACHABLE.items(), cycle(["asyncio", "trio"]), strict=False)
         }
 

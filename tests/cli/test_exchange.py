@@ -9,7 +9,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from tests.cli.program import PATIENCE, Exchange, Program
+from tests.cli.program import KEYS, PATIENCE, Exchange, Program
 from tests.support.shared import RECORDING, needs_shared
 
 pytestmark = pytest.mark.socket
@@ -123,3 +123,46 @@ def test_it_plays_a_recording_to_everyone_from_its_beginning() -> None:
         assert watch.end() == 0
         first = watch.events()[0]
         assert (first["type"], first["trade_price"], first["sequential_id"]) == ("trade", 127.0, 1618678262000003)
+
+
+def test_it_has_an_account_for_the_key_in_its_environment(backend: str) -> None:
+    """Whoever has the same key can log in and sees somebody trade; nobody else can."""
+    exchange = Exchange(environment=KEYS)
+    account = ("--my-orders", "--my-assets", "--url", exchange.url, "--format", "json", "--backend", backend)
+    watch = Program("watch", *account, environment=KEYS)
+    watch.wait_events(3, type="myOrder")
+    watch.wait_events(3, type="myAsset")
+    stranger = Program("watch", *account, environment={**KEYS, "UPBIT_SECRET_KEY": "AnotherKey" * 4})
+    assert stranger.end() == 1
+    assert "jwt_verification" in stranger.stderr.text()
+    exchange.send(signal.SIGINT)
+    assert exchange.end() == 0
+    assert exchange.stdout.text() == f"listening on {exchange.url}\n"
+    assert exchange.stderr.text() == ""
+
+
+def test_without_a_key_it_has_no_account(exchange: Exchange) -> None:
+    """There is nobody to log in as."""
+    watch = Program("watch", "--announcements", "--url", exchange.url, environment=KEYS)
+    assert watch.end() == 1
+    assert "invalid_access_key" in watch.stderr.text()
+
+
+def test_it_announces_something_now_and_then() -> None:
+    """To whoever has logged in and asks for it."""
+    exchange = Exchange(environment=KEYS)
+    watch = Program(
+        "watch", "--announcements", "--url", exchange.url, "--count", "1", "--format", "json", environment=KEYS
+    )
+    assert watch.end(60) == 0
+    assert [event["type"] for event in watch.events()] == ["announcement"]
+
+
+@needs_shared
+def test_an_account_beside_a_recording() -> None:
+    """It can log in, and nothing trades."""
+    exchange = Exchange("--replay", str(RECORDING), environment=KEYS)
+    watch = Program("watch", "--my-orders", "--url", exchange.url, terminal=True, environment=KEYS)
+    watch.stdout.wait_for(rf"connected to {exchange.url}/private · epoch 1 · 0 events")
+    watch.send(signal.SIGINT)
+    assert watch.end() == 0

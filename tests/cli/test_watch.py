@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from tests.cli.program import Exchange, Program
 from tests.support.shared import RECORDING, needs_shared
 
+from upbit_streams import Endpoint
 from upbit_streams.testing import MarketSimulation, MarketSource, Session, SimulatedExchange, open_exchange
 
 pytestmark = pytest.mark.socket
@@ -179,8 +181,8 @@ class Closing(SimulatedExchange):
 
     closing = True
 
-    def connect(self, now: float) -> Session:
-        session = super().connect(now)
+    def connect(self, now: float, endpoint: Endpoint = Endpoint.PUBLIC, token: str | None = None) -> Session:
+        session = super().connect(now, endpoint, token)
         if self.closing:
             session.end(now, 1000)
         return session
@@ -217,11 +219,10 @@ async def test_it_goes_on_when_the_exchange_closes_politely(backend: str) -> Non
     exchange = SimulatedExchange(market())
     async with open_exchange(exchange) as url:
         watch = Program("watch", "KRW-BTC", "--url", url, "--format", "json", "--backend", backend)
-        with anyio.fail_after(30):
-            while len(exchange.connects) < 3 or not exchange.sessions:
-                await anyio.sleep(0.3)
-                exchange.end_sessions(time.time(), 1000)  # noqa: TID251
-        await anyio.to_thread.run_sync(lambda: watch.wait_events(1, epoch=3))
+        for epoch in (1, 2):
+            await anyio.to_thread.run_sync(partial(watch.wait_events, 1, epoch=epoch))
+            exchange.end_sessions(time.time(), 1000)  # noqa: TID251
+        await anyio.to_thread.run_sync(partial(watch.wait_events, 1, epoch=3))
         watch.send(signal.SIGTERM)
         assert await anyio.to_thread.run_sync(watch.end) == 130
     assert connects_a_second(exchange) <= 5
@@ -239,6 +240,28 @@ def test_a_signal_while_it_starts_ends_it_at_once(number: signal.Signals) -> Non
     watch.send(number)
     assert watch.end(10) in (0, 130)
     assert watch.stdout.text() == ""
+
+
+# What the script ``upbit-streams`` does that pip makes of the entry point.
+SCRIPT = ("-c", "from upbit_streams_cli import main; main()")
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("module", ["msgspec", "upbit_streams.exceptions", "jwt", "upbit_streams"])
+def test_a_signal_while_the_package_is_imported_ends_it_at_once(module: str, number: signal.Signals) -> None:
+    """Even that takes a moment, in which Python alone would show a traceback."""
+    watch = Program("watch", "KRW-BTC", "--simulate", start=SCRIPT, python_options=("-X", "importtime"))
+    watch.stderr.wait_for(rf"\| +{re.escape(module)}\n")
+    watch.send(number)
+    assert watch.end(10) in (0, 130)
+    assert watch.stdout.text() == ""
+
+
+def test_the_script_is_the_program() -> None:
+    """The way through the entry point ends where ``python -m`` ends."""
+    watch = Program("watch", "KRW-BTC", "--simulate", "--format", "json", "--count", "1", start=SCRIPT)
+    assert watch.end() == 0
+    assert len(watch.events()) == 1
 
 
 @pytest.mark.parametrize(

@@ -83,11 +83,14 @@ _types = [kind.name for kind in DataType.all(Endpoint.PUBLIC)]
 
 
 @_upbit_streams.command()
-@click.argument("codes", nargs=-1, required=True, metavar="CODE...")
+@click.argument("codes", nargs=-1, metavar="[CODE...]")
 @click.option(
-    "--type", "types", multiple=True, type=click.Choice(_types), default=["ticker"], show_default=True,
-    metavar="TYPE", help=f"What to watch; may be given more than once. One of {', '.join(_types)}.",
+    "--type", "types", multiple=True, type=click.Choice(_types), metavar="TYPE",
+    help=f"What to watch; may be given more than once. One of {', '.join(_types)}.  [default: ticker]",
 )  # fmt: skip
+@click.option("--my-orders", is_flag=True, help="Watch your orders: in these markets, or in all if none is named.")
+@click.option("--my-assets", is_flag=True, help="Watch your balances.")
+@click.option("--announcements", is_flag=True, help="Watch the exchange's announcements.")
 @click.option("--simulate", is_flag=True, help="Watch an exchange that is simulated in this process.")
 @click.option("--url", metavar="URL", help="The endpoint to watch, like ws://127.0.0.1:8765/websocket/v1.")
 @click.option("--region", type=click.Choice(list(REGIONS)), help="The live exchange to watch.  [default: kr]")
@@ -100,6 +103,9 @@ _types = [kind.name for kind in DataType.all(Endpoint.PUBLIC)]
 def watch(
     codes: tuple[str, ...],
     types: tuple[str, ...],
+    my_orders: bool,
+    my_assets: bool,
+    announcements: bool,
     simulate: bool,
     url: str | None,
     region: str | None,
@@ -110,10 +116,21 @@ def watch(
     count: int | None,
     duration: float | None,
 ) -> tuple[_Command, str]:
-    """Show live data of the markets CODE..., like KRW-BTC.
+    """Show live data of the markets CODE..., like KRW-BTC, and of your account.
 
     In a table that updates in place, or as JSON lines: the exchange's field names, and 'epoch' and 'received_at'.
+
+    Orders, balances and announcements need an API key: set UPBIT_ACCESS_KEY and UPBIT_SECRET_KEY in the environment.
     """
+    asked = {DataType.MY_ORDER: my_orders, DataType.MY_ASSET: my_assets, DataType.ANNOUNCEMENT: announcements}
+    private = [kind for kind, is_asked in asked.items() if is_asked]
+    if not codes and types:
+        raise click.UsageError("--type is about markets; name some, like KRW-BTC.")
+    if not codes and not private:
+        raise click.UsageError(
+            "Missing argument 'CODE...': name markets, like KRW-BTC, or give --my-orders, --my-assets or "
+            "--announcements."
+        )
     if sum([simulate, url is not None, region is not None]) > 1:
         raise click.UsageError("--simulate, --url and --region each say which exchange; give one of them.")
     if replay is not None and not simulate:
@@ -121,7 +138,8 @@ def watch(
     _check_speed(speed, replay)
     markets = tuple(dict.fromkeys(code.strip().upper() for code in codes))
     watching = Watch(
-        types=[DataType.from_name(name) for name in dict.fromkeys(types)],
+        public=[DataType.from_name(name) for name in dict.fromkeys(types or ["ticker"])] if codes else [],
+        private=private,
         codes=markets,
         config=Config(url=url or REGIONS[region or "kr"]),
         simulation=Simulation(codes=markets, replay=replay, speed=speed or 1.0) if simulate else None,
@@ -145,7 +163,10 @@ def watch(
 def exchange(
     host: str, port: int, seed: int, rate: float, replay: Path | None, speed: float | None
 ) -> tuple[_Command, str]:
-    """Serve a simulated exchange until interrupted."""
+    """Serve a simulated exchange until interrupted.
+
+    With UPBIT_ACCESS_KEY and UPBIT_SECRET_KEY in the environment there is an account to log in to with that key.
+    """
     _check_speed(speed, replay)
     simulation = Simulation(seed=seed, rate=rate, replay=replay, speed=speed or 1.0)
     return partial(run_exchange, simulation, host, port), "asyncio"

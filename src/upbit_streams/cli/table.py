@@ -1,87 +1,77 @@
-"""The table of markets that updates in place."""
+"""The table that updates in place: markets, and what else was asked for in sections below."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
-from functools import partial
-from itertools import islice
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
 
 import anyio
-import attrs
-from rich import box
 from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
-from upbit_streams import (
-    CandleEvent,
-    ConnectionState,
-    Event,
-    EventStream,
-    Manager,
-    OrderbookEvent,
-    TickerEvent,
-    TradeEvent,
-)
+from upbit_streams import ConnectionState, DataType, Endpoint, EpochStarted, Event, Manager
 
+from .account import Announcements, Balances, Orders
+from .columns import fitted, share
+from .feeds import Feeds, Item
+from .markets import Markets
 from .output import TerminalConsole, wait_writable
 from .tally import QUIET_SECONDS, Tally
 
-__all__ = ["MarketTable"]
+__all__ = ["LiveTable"]
 
 _REFRESH_SECONDS = 0.1
 _RATE_SECONDS = 2.0
-# The lines of the screen that are not markets: the heading, and what is told below.
-_OTHER_LINES = 10
-_GAP = 2  # between columns: a space of the padding, and one of the box
-
-# As Korean exchanges have it: red rises, blue falls.
-_COLOURS = {"RISE": "red", "FALL": "blue", "BID": "red", "ASK": "blue"}
+# The lines of the screen that are not a section's own: what is told below. And a section's heading, rule and distance.
+_OTHER_LINES = 7
+_HEADING_LINES = 3
 
 
-@attrs.define
-class _Row:
-    """What is known of one market."""
+class _Section(Protocol):
+    """A part of the table."""
 
-    code: str
-    events: int = 0
-    price: float | None = None
-    change: str = ""
-    change_rate: float | None = None
-    bid: float | None = None
-    ask: float | None = None
-    trade: tuple[str, float] | None = None
-    candles: dict[str, CandleEvent] = attrs.field(factory=dict)
+    name: str
+    """What its lines are."""
 
-    def take(self, event: Event) -> None:
-        self.events += 1
-        match event:
-            case TickerEvent():
-                self.price, self.change, self.change_rate = event.trade_price, event.change, event.signed_change_rate
-            case TradeEvent():
-                self.price, self.trade = event.trade_price, (event.ask_bid, event.trade_volume)
-            case OrderbookEvent(orderbook_units=(best, *_)):
-                self.bid, self.ask = best.bid_price, best.ask_price
-            case CandleEvent():
-                self.candles[event.type] = event
-            case _:
-                pass
+    def take(self, item: Item) -> None:
+        """An event of its own types, or a notice of their connection."""
+        ...
+
+    def size(self) -> int:
+        """How many lines it has."""
+        ...
+
+    def columns(self, most: int) -> dict[str, list[Text]]:
+        """The first lines, as columns by heading, the most important column first."""
+        ...
 
 
-class MarketTable:
-    """The state of all watched markets, drawn anew several times a second."""
+_SECTIONS: dict[DataType[Any], Callable[[], _Section]] = {
+    DataType.MY_ORDER: Orders,
+    DataType.MY_ASSET: Balances,
+    DataType.ANNOUNCEMENT: Announcements,
+}
 
-    def __init__(self, tally: Tally, manager: Manager, stream: EventStream[Event]) -> None:
+
+class LiveTable:
+    """All that is watched, drawn anew several times a second."""
+
+    def __init__(self, tally: Tally, manager: Manager, feeds: Feeds) -> None:
         self.console = TerminalConsole(highlight=False)
         self._live = Live(console=self.console, auto_refresh=False, transient=True)
         # In a file or a pipe nothing can be updated in place.
         self.screen: AbstractContextManager[object] = self._live if self.console.is_terminal else nullcontext()
         self._tally = tally
         self._manager = manager
-        self._stream = stream
-        self._rows = {code: _Row(code) for code in tally.codes}
-        self._columns = _columns({kind.name for kind in tally.types})
-        self._rate = _Rate()
+        self._feeds = feeds
+        self._sections: list[_Section] = []
+        self._section_of: dict[str, _Section] = {}
+        if tally.public:
+            self._add(Markets(tally.public, tally.codes), *tally.public)
+        for kind, make_section in _SECTIONS.items():
+            if kind in tally.private:
+                self._add(make_section(), kind)
+        self._rates = {endpoint: _Rate() for endpoint in feeds.streams}
         self._connected_at: float | None = None
 
     async def wait(self) -> None:
@@ -91,57 +81,71 @@ class MarketTable:
         await anyio.sleep(_REFRESH_SECONDS)
 
     async def show(self, most: int) -> int:
+        items = self._feeds.take(most)
         events: list[Event] = []
-        with suppress(anyio.WouldBlock):
-            while len(events) < most:
-                events.append(self._stream.receive_nowait())
-        for event in events:
-            self._rows[event.code].take(event)
+        for item in items:
+            if isinstance(item, EpochStarted):
+                self._tally.gaps.take(item)
+                for kind in self._tally.private:
+                    self._section_of[kind.name].take(item)
+            else:
+                self._section_of[item.type].take(item)
+                events.append(item)
         self._tally.add(events)
-        if len(events) < most:
+        if not items:
             await self.wait()
         return len(events)
 
     def finish(self) -> None:
-        self.console.print(self._table(len(self._rows))[0])
-        self.console.line()
+        for section in self._sections:
+            self.console.print(fitted(section.columns(section.size()), self.console.width)[0])
+            self.console.line()
+        if self._tally.gaps.last:
+            self.console.print(Text(self._tally.gaps.last, "yellow"))
+            self.console.line()
 
-    def _table(self, most_rows: int) -> tuple[Table, list[str]]:
-        """The first rows, and the headings of the columns that there was no room for."""
-        rows = list(islice(self._rows.values(), most_rows))
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-        columns: list[list[Text]] = []
-        room = self.console.width
-        for heading, cell in self._columns.items():
-            cells = [cell(row) for row in rows]
-            room -= max(len(heading), *map(len, cells)) + _GAP
-            if columns and room + _GAP < 0:
-                break
-            table.add_column(heading, justify="right" if columns else "left", no_wrap=True)
-            columns.append(cells)
-        for texts in zip(*columns, strict=True):
-            table.add_row(*texts)
-        return table, list(self._columns)[len(columns) :]
+    def _add(self, section: _Section, *kinds: DataType[Event]) -> None:
+        self._sections.append(section)
+        self._section_of |= {kind.name: section for kind in kinds}
 
     def _picture(self) -> RenderableType:
+        parts, left_out = self._tables()
+        notes = [f"no room for {', '.join(left_out)}"] if left_out else []
+        if self._is_quiet() and (missing := self._tally.missing()):
+            notes.append(f"no data yet: {missing}; a market that the exchange does not list never gets any")
+        gap = [Text(self._tally.gaps.last, "yellow")] if self._tally.gaps.last else []
+        states = [self._status_line(endpoint) for endpoint in Endpoint if endpoint in self._rates]
+        return Group(*parts, *states, *gap, *(Text(note, "dim") for note in notes))
+
+    def _tables(self) -> tuple[list[RenderableType], list[str]]:
+        """What there is room for, and the names of all else."""
+        room, sections, left_out = self.console.height - _OTHER_LINES, list(self._sections), list[str]()
+        while len(sections) > 1 and len(sections) * (_HEADING_LINES + 1) > room:
+            left_out.append(sections.pop().name)
+        parts: list[RenderableType] = []
+        sizes = [section.size() for section in sections]
+        lines = share(room - len(sections) * _HEADING_LINES, sizes)
+        for section, size, most in zip(sections, sizes, lines, strict=True):
+            table, columns_left_out = fitted(section.columns(most), self.console.width)
+            parts += [table, ""]
+            left_out += columns_left_out
+            if size > most:
+                left_out.append(f"{size - most} more {section.name}")
+        return parts, left_out
+
+    def _is_quiet(self) -> bool:
+        """Whether what has not come by now is a long time coming."""
         if self._connected_at is None and self._manager.status().epoch:
             self._connected_at = anyio.current_time()
-        rows = max(self.console.height - _OTHER_LINES, 1)
-        table, left_out = self._table(rows)
-        if len(self._rows) > rows:
-            left_out.append(f"{len(self._rows) - rows} more markets")
-        notes = [f"no room for {', '.join(left_out)}"] if left_out else []
-        quiet = self._connected_at is not None and anyio.current_time() > self._connected_at + QUIET_SECONDS
-        if quiet and (missing := self._tally.missing()):
-            notes.append(f"no data yet: {missing}; a market that the exchange does not list never gets any")
-        return Group(table, "", self._status_line(), *(Text(note, "dim") for note in notes))
+        return self._connected_at is not None and anyio.current_time() > self._connected_at + QUIET_SECONDS
 
-    def _status_line(self) -> Text:
-        status, total = self._manager.status(), self._tally.total()
+    def _status_line(self, endpoint: Endpoint) -> Text:
+        status, total = self._manager.status(endpoint), sum(self._tally.by_type(endpoint).values())
         if status.epoch is None:
             why = f", {status.reason}" if status.failed_attempts else ""
             return Text.assemble(("connecting", "yellow"), f" to {status.url}{why}")
-        rate, lost = self._rate.of(total, anyio.current_time()), self._stream.statistics().dropped
+        rate = self._rates[endpoint].of(total, anyio.current_time())
+        lost = self._feeds.streams[endpoint].statistics().dropped
         facts = f" · epoch {status.epoch.number} · {total} events · {rate:.0f} a second · {lost} lost"
         if status.state is ConnectionState.CONNECTED:
             return Text.assemble(("connected", "green"), f" to {status.url}{facts}")
@@ -160,51 +164,3 @@ class _Rate:
             self._marks.pop(0)
         then, before = self._marks[0]
         return (count - before) / (now - then) if now > then else 0.0
-
-
-def _columns(names: set[str]) -> dict[str, Callable[[_Row], Text]]:
-    """The headings and cells for these types, the most important first: a narrow terminal has no room for the last."""
-    columns: dict[str, Callable[[_Row], Text]] = {"market": lambda row: Text(row.code)}
-    if names & {"ticker", "trade"}:
-        columns["price"] = lambda row: Text(_number(row.price), _COLOURS.get(row.change, ""))
-    if "ticker" in names:
-        columns["change"] = _change
-    if "orderbook" in names:
-        columns["best bid"] = lambda row: Text(_number(row.bid))
-        columns["best ask"] = lambda row: Text(_number(row.ask))
-    columns["events"] = lambda row: Text(str(row.events))
-    if "trade" in names:
-        columns["last trade"] = _trade
-    for name in sorted(name for name in names if name.startswith("candle.")):
-        columns[f"{name} o/h/l/c"] = partial(_candle, name)
-    return columns
-
-
-def _change(row: _Row) -> Text:
-    if row.change_rate is None:
-        return Text()
-    return Text(f"{row.change_rate:+.2%}", _COLOURS.get(row.change, ""))
-
-
-def _trade(row: _Row) -> Text:
-    if row.trade is None:
-        return Text()
-    side, volume = row.trade
-    decimals = max(9 - len(f"{volume:.0f}"), 0)
-    return Text(f"{side} {volume:,.{decimals}f}", _COLOURS.get(side, ""))
-
-
-def _candle(name: str, row: _Row) -> Text:
-    candle = row.candles.get(name)
-    if candle is None:
-        return Text()
-    prices = (candle.opening_price, candle.high_price, candle.low_price, candle.trade_price)
-    return Text(" ".join(map(_number, prices)))
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return ""
-    # Prices range from 1e-8 BTC to 1e8 KRW; neither likes an exponent.
-    text = f"{value:,.8f}".rstrip("0").rstrip(".")
-    return text or "0"

@@ -1,5 +1,6 @@
 """``upbit-streams watch``: live data on the terminal, or as JSON lines."""
 
+import logging
 import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
@@ -8,35 +9,39 @@ from typing import Protocol
 
 import anyio
 import attrs
+import click
+from anyio.abc import TaskGroup
 from rich.console import Console
 
 from upbit_streams import (
+    BackpressureError,
     Config,
     ConnectFailedError,
+    ConnectionState,
+    Credentials,
     DataType,
-    DropOldest,
+    Endpoint,
     Event,
-    EventStream,
     FeedError,
     Manager,
     open_manager,
 )
 from upbit_streams.testing import open_exchange
 
+from .activity import keep_active, open_account
+from .feeds import Feeds, open_feeds
+from .keys import need_key_of_user
 from .lines import JsonLines
 from .signals import INTERRUPTED, receive_signals
 from .simulation import Simulation
-from .table import MarketTable
+from .table import LiveTable
 from .tally import Tally, summary
 
 __all__ = ["Watch"]
 
-# A terminal or a pipe may pause for a while; this is how much may pile up before anything is lost, and told.
-_CAPACITY = 1 << 16
-
 
 class Display(Protocol):
-    """What shows the events of a stream to whoever watches."""
+    """What shows events to whoever watches."""
 
     @property
     def screen(self) -> AbstractContextManager[object]:
@@ -55,7 +60,7 @@ class Display(Protocol):
     async def show(self, most: int) -> int:
         """Show the events of the next moment, at most so many, and tally them. Returns how many.
 
-        Cancelling it leaves nothing half shown, and nothing tallied that was not shown.
+        Cancelling it leaves nothing half shown, and nothing tallied that was not shown. Raises why there are no more.
         """
         ...
 
@@ -68,8 +73,10 @@ class Display(Protocol):
 class Watch:
     """One run of the command."""
 
-    types: Sequence[DataType[Event]]
+    public: Sequence[DataType[Event]]
+    private: Sequence[DataType[Event]]
     codes: Sequence[str]
+    """Without any, the private types are watched in all markets."""
     config: Config
     simulation: Simulation | None
     json: bool
@@ -80,8 +87,11 @@ class Watch:
     async def run(self) -> int:
         """Watch until the count, the duration, a signal or a closed pipe ends it. Returns the exit status.
 
-        Raises :class:`FeedError` if nobody answers at the start; later it never gives up.
+        Raises :class:`FeedError` if nobody answers at the start; later it never gives up on a connection. Raises
+        :class:`AuthenticationError` whenever the exchange refuses the key.
         """
+        # A key that is refused is logged as an error, and it is the error that ends this, which is told anyway.
+        logging.getLogger("upbit_streams").addFilter(lambda record: record.levelno < logging.ERROR)
         interrupted = False
         failure: Exception | None = None
 
@@ -95,7 +105,7 @@ class Watch:
             async with anyio.create_task_group() as group:
                 group.start_soon(heed_signals, name="watch signals")
                 try:
-                    await self._watch()
+                    await self._watch(group)
                 except Exception as why:  # noqa: BLE001 -- raised again below, outside the group
                     failure = why
                 group.cancel_scope.cancel()
@@ -105,52 +115,67 @@ class Watch:
             self._report()  # within the block, so that a second Ctrl-C does not cut it off
         return INTERRUPTED if interrupted and self.json else 0
 
-    async def _watch(self) -> None:
+    async def _watch(self, group: TaskGroup) -> None:
         async with (
-            self._endpoint() as config,
-            open_manager(config) as manager,
+            self._exchange(group) as (config, credentials),
+            open_manager(config, credentials=credentials) as manager,
             manager.open_client("watch") as client,
-            client.stream(self.types, self.codes, backpressure=DropOldest(_CAPACITY)) as stream,
+            open_feeds(client, self.public, self.private, self.codes) as feeds,
         ):
-            tally = Tally(self.types, self.codes)
-            display: Display = (JsonLines if self.json else MarketTable)(tally, manager, stream)
+            tally = Tally(self.public, self.private, self.codes)
+            display: Display = (JsonLines if self.json else LiveTable)(tally, manager, feeds)
             started = anyio.current_time()
             try:
                 with display.screen:
-                    await _connected(manager, display, config)
+                    await _connected(manager, display, config, Endpoint.PUBLIC if self.public else Endpoint.PRIVATE)
                     started = anyio.current_time()
                     with anyio.move_on_after(self.duration):
                         await self._show(display)
             finally:
                 seconds = anyio.current_time() - started
-                self._report = partial(_report, display, tally, manager, stream, seconds)
+                self._report = partial(_report, display, tally, manager, feeds, seconds)
 
     async def _show(self, display: Display) -> None:
         left = sys.maxsize if self.count is None else self.count
-        while left:
-            left -= await display.show(left)
+        try:
+            while left:
+                left -= await display.show(left)
+        except BackpressureError as why:
+            raise click.ClickException(
+                f"this output was read too slowly: {why.missed} changes of your orders and balances, or announcements, "
+                f"could not be kept and are missing, so it ends here; read it faster, and watch again"
+            ) from why
 
     @asynccontextmanager
-    async def _endpoint(self) -> AsyncGenerator[Config, None]:
+    async def _exchange(self, group: TaskGroup) -> AsyncGenerator[tuple[Config, Credentials | None], None]:
+        """Where to connect, and the key to log in with if one is needed."""
         if self.simulation is None:
-            yield self.config
-        else:
-            async with open_exchange(self.simulation.exchange()) as url:
-                yield attrs.evolve(self.config, url=url)
+            yield self.config, need_key_of_user() if self.private else None
+            return
+        exchange, key = self.simulation.exchange(), None
+        if self.private:
+            account, key = open_account(exchange, None)
+            group.start_soon(keep_active, exchange, account, self.simulation.seed, self.codes, name="activity")
+        async with open_exchange(exchange) as url:
+            yield attrs.evolve(self.config, url=url), key
 
 
-async def _connected(manager: Manager, display: Display, config: Config) -> None:
-    """Wait for the first connection. Raises :class:`FeedError` if there is none within the connect time-out."""
+async def _connected(manager: Manager, display: Display, config: Config, endpoint: Endpoint) -> None:
+    """Wait for the first connection. Raises :class:`FeedError` if there is none within the connect time-out.
+
+    A key that is refused is no reason to wait; whoever wants events is told.
+    """
     with anyio.move_on_after(config.connect_timeout):
-        while manager.status().epoch is None:
+        while (status := manager.status(endpoint)).epoch is None and status.state is not ConnectionState.ERROR:
             await display.wait()
         return
-    status = manager.status()
+    status = manager.status(endpoint)
     if not status.failed_attempts:
-        raise ConnectFailedError(config.url, f"no answer within {config.connect_timeout:g} s")
+        raise ConnectFailedError(status.url, f"no answer within {config.connect_timeout:g} s")
     raise FeedError(status.reason)
 
 
-def _report(display: Display, tally: Tally, manager: Manager, stream: EventStream[Event], seconds: float) -> None:
+def _report(display: Display, tally: Tally, manager: Manager, feeds: Feeds, seconds: float) -> None:
     display.finish()
-    display.console.print(summary(tally, manager.status(), stream.statistics(), seconds))
+    connections = {endpoint: manager.status(endpoint) for endpoint in Endpoint if endpoint in feeds.streams}
+    display.console.print(summary(tally, connections, feeds.dropped(), seconds))
