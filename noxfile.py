@@ -4,10 +4,12 @@
 """
 
 import os
+import secrets
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from string import ascii_letters, digits
 
 import nox
 from nox.command import CommandFailed
@@ -72,17 +74,12 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests against the built package, not the source tree. Arguments after ``--`` go to pytest."""
     _install(session, "tests", editable=False)
-    # The properties are searched well on one Python; on the others a few examples show that they hold there too.
-    profile = "default" if session.python == NEWEST else "quick"
-    # Two workers, a file at a time: much of what the tests of sockets and programs take is waiting.
-    session.run(
-        "pytest",
-        "-n2",
-        "--dist=loadfile",
-        f"--hypothesis-profile={profile}",
-        *session.posargs,
-        env={"COLUMNS": "120"},
-    )
+    # All of them run on one Python. On the others those run that could tell a difference: of tasks, clocks and sockets.
+    newest = session.python == NEWEST
+    chosen = session.posargs or ([] if newest else ["tests/live", "tests/socket", "tests/unit/test_channel.py"])
+    profile = "default" if newest else "quick"
+    # Two workers: much of what the tests of sockets and programs take is waiting.
+    session.run("pytest", "-n2", "--dist=worksteal", f"--hypothesis-profile={profile}", *chosen, env={"COLUMNS": "120"})
 
 
 @nox.session(python=NEWEST)
@@ -124,6 +121,14 @@ def bench(session: nox.Session) -> None:
     session.run("python", "benchmarks/decode.py", *session.posargs)
 
 
+@nox.session(python=NEWEST)
+def soak(session: nox.Session) -> None:
+    """Let one connection suffer for a virtual day, and look at the others. It takes some minutes."""
+    _install(session, "tests", editable=False)
+    hours = {"UPBIT_STREAMS_SOAK_HOURS": "24"}
+    session.run("pytest", "-n2", "--dist=load", "tests/live/test_independence.py", *session.posargs, env=hours)
+
+
 @nox.session(venv_backend="none")
 def fuzz(session: nox.Session) -> None:
     """Fuzz the wire for a minute, guided by coverage. ``--seconds 600`` after ``--`` looks for longer."""
@@ -145,32 +150,46 @@ def fuzz(session: nox.Session) -> None:
     session.skip(f"atheris has no wheel for this machine and any of its Pythons ({', '.join(PYTHONS)})")
 
 
-# Other people's clients, by the name of their check. Each gets an environment of its own: they disagree on versions.
+# Other people's clients: what to install, and the checks that use it, by the names of their files. Each client gets an
+# environment of its own: they disagree on versions.
 PEERS = {
-    "upbit_sdk": "upbit-sdk>=1.1,<2",
-    "pyupbit": "pyupbit>=0.2.34,<0.3",
-    "ccxt": "ccxt>=4.5,<5",
-    "cryptofeed": "cryptofeed>=2.4,<4",
+    "upbit_sdk": ("upbit-sdk>=1.1,<2", "upbit_sdk", "upbit_sdk_private", "upbit_sdk_models"),
+    "pyupbit": ("pyupbit>=0.2.34,<0.3", "pyupbit"),
+    "ccxt": ("ccxt>=4.5,<5", "ccxt", "ccxt_private"),
+    "cryptofeed": ("cryptofeed>=2.4,<4", "cryptofeed"),
 }
 
 
 @nox.session(python=NEWEST)
 def peers(session: nox.Session) -> None:
-    """Let other people's clients read from the simulated exchange, unchanged but for their URL."""
+    """Let other people's clients read from the simulated exchange, unchanged but for their URL and key."""
     _install(session, extras="cli")
+    # The exchange opens an account for this key, and the clients log in with it.
+    key = {
+        name: "".join(secrets.choice(ascii_letters + digits) for _ in range(40))
+        for name in ("UPBIT_ACCESS_KEY", "UPBIT_SECRET_KEY")
+    }
+    frames = str(Path(session.create_tmp()) / "frames.jsonl")
+    session.run("python", "tests/peers/make_frames.py", frames)
     exchange = subprocess.Popen(
-        [str(Path(session.bin) / "upbit-streams"), "exchange", "--port", "0"], stdout=subprocess.PIPE, text=True
+        [str(Path(session.bin) / "upbit-streams"), "exchange", "--port", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | key,
     )
     try:
         assert exchange.stdout is not None  # noqa: S101 -- it is a pipe, as asked for above
         url = exchange.stdout.readline().removeprefix("listening on ").strip()
-        for name, requirement in PEERS.items():
+        session.run("python", "tests/peers/check_nonce.py", url, env=key)
+        for name, (requirement, *checks) in PEERS.items():
             home = Path(session.virtualenv.location) / f"peer-{name}"
             python = home / ("Scripts" if os.name == "nt" else "bin") / "python"
             if not python.exists():
                 session.run("python", "-m", "venv", str(home))
             session.run(str(python), "-m", "pip", "install", "-q", requirement, external=True)
-            session.run(str(python), f"tests/peers/check_{name}.py", url, external=True)
+            for check in checks:
+                read = frames if check == "upbit_sdk_models" else url
+                session.run(str(python), f"tests/peers/check_{check}.py", read, env=key, external=True)
     finally:
         exchange.terminate()
         exchange.wait()
