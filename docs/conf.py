@@ -27,8 +27,8 @@ nitpicky = True
 # type variables, and classes that users meet only as results.
 nitpick_ignore_regex = [
     ("py:.*", r"(anyio|asyncio|collections|contextlib|decimal|msgspec|pathlib|selectors|trio|typing)\..*"),
-    ("py:.*", r"(.*\.)?(E|E_co|T|Args)"),
-    ("py:.*", r"(.*\.)?(Batches|Candle\d+[sm]Event|Closing|Source)"),
+    ("py:.*", r"(.*\.)?(E|E_co|T|Once|Args)"),
+    ("py:.*", r"(.*\.)?(Batches|Market|Candle\d+[sm]Event|Closing|Source)"),
 ]
 
 _HOMES = (upbit_streams, upbit_streams.testing)

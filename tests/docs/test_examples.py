@@ -21,7 +21,7 @@ from anyio.from_thread import start_blocking_portal
 
 import upbit_streams
 import upbit_streams.testing
-from upbit_streams import Config, TradeEvent, exceptions, open_manager
+from upbit_streams import Config, Credentials, TradeEvent, exceptions, open_manager
 from upbit_streams.testing import (
     MarketSimulation,
     MarketSource,
@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 EXAMPLES = DOCS / "examples"
 RUN_AS_PROGRAMS = ("first_prices", "first_trades", "strategy")
-RUN_BY_PYTEST = ("conftest", "test_strategy")
+RUN_BY_PYTEST = ("conftest", "test_strategy", "holdings", "test_holdings")
 CODES = ["KRW-BTC", "KRW-ETH"]
 START = 1_795_000_000
 
@@ -103,6 +103,9 @@ def test_a_guides_examples_run_within_a_manager_and_a_client(page: str, backend:
         return START + anyio.current_time()
 
     exchange = SimulatedExchange(MarketSource(MarketSimulation(codes=CODES, rate=20, start_ms=START * 1000)))
+    account = exchange.open_account(balances={"KRW": 1_000_000_000, "BTC": 2})
+    credentials = Credentials(account.access_key, account.secret_key.reveal())
+    connector = memory_connector(exchange, wall)
 
     async def lose_connections() -> None:
         while True:
@@ -111,12 +114,19 @@ def test_a_guides_examples_run_within_a_manager_and_a_client(page: str, backend:
 
     async def main() -> None:
         async with (
-            open_manager(connector=memory_connector(exchange, wall), wall=wall, draw=lambda: 0.5) as manager,
+            open_manager(credentials=credentials, connector=connector, wall=wall, draw=lambda: 0.5) as manager,
             manager.open_client("guide") as client,
             anyio.create_task_group() as tasks,
         ):
             tasks.start_soon(lose_connections)
-            namespace = {"manager": manager, "client": client}
+            namespace = {
+                "manager": manager,
+                "client": client,
+                "exchange": exchange,
+                "account": account,
+                "connector": connector,
+                "wall": wall,
+            }
             with anyio.fail_after(3600):
                 for code in PAGES[page]:
                     ran = eval(code, namespace)  # noqa: S307 -- the documentation's own code
@@ -248,7 +258,7 @@ def test_the_example_tests_pass_as_a_users_own(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert "4 passed" in done.stdout, done.stdout + done.stderr
+    assert "8 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_every_example_is_run_by_one_of_these_tests() -> None:
@@ -292,5 +302,5 @@ def test_the_page_on_the_command_line_has_every_option(command: str) -> None:
 
 def test_the_architecture_page_names_tests_that_exist() -> None:
     named = set(re.findall(r"`(test_[a-z]\d_)…`", (DOCS / "architecture.md").read_text(encoding="utf-8")))
-    tests = (ROOT / "tests/live/test_invariants.py").read_text(encoding="utf-8")
-    assert named == set(re.findall(r"def (test_[a-z]\d_)", tests))
+    tests = [file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py")]
+    assert named == {name for text in tests for name in re.findall(r"def (test_[a-z]\d_)", text)}

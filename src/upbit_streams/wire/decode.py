@@ -9,7 +9,7 @@ again slowly and with tolerance (see :mod:`upbit_streams.wire.tolerant`): most o
 exchange that has moved on.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Union
 
 import msgspec
@@ -30,7 +30,8 @@ __all__ = ["Decoder"]
 class Decoder:
     """Decodes the frames of one connection, all in one format."""
 
-    def __init__(self, format: Format) -> None:
+    def __init__(self, format: Format, shown: Callable[[str], str] = str) -> None:
+        """``shown`` makes of a text of the exchange what may be shown of it: it may have repeated a key."""
         classes = tuple(
             wire_class(kind, simple=format.is_simple, strict=True, tag=name) for name, kind in TABLE.items()
         )
@@ -38,7 +39,7 @@ class Decoder:
         self._is_list = format.is_list
         self._decode: Any = msgspec.json.Decoder(list[event] if format.is_list else event).decode
         self._tolerant = TolerantDecoder(format)
-        self.drift = DriftLog()
+        self.drift = DriftLog(shown)
         """Where the exchange's frames differ from the table."""
 
     def decode(
