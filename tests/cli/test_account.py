@@ -180,15 +180,7 @@ async def test_a_gap_is_told(backend: str) -> None:
 REFUSED = "refused the login 3 times .*no such access key.*: no such key; check the access key"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "backend"),
-    [
-        (("--my-orders", *JSON), "asyncio"),
-        (("--my-orders",), "trio"),
-        (("KRW-BTC", "--announcements", *JSON), "trio"),
-        (("KRW-BTC", "--my-assets"), "asyncio"),
-    ],
-)
+@pytest.mark.parametrize("arguments", [("--my-orders", *JSON), ("KRW-BTC", "--my-assets")], ids=["lines", "table"])
 async def test_a_key_that_is_refused_ends_it(arguments: tuple[str, ...], backend: str) -> None:
     """One sentence: what the exchange said, and what to do. Markets do not go on as if nothing had been."""
     async with open_desk() as desk:

@@ -128,9 +128,10 @@ def test_a_narrow_terminal_cuts_no_number() -> None:
 def test_a_terminal_that_knows_ascii_only() -> None:
     """It gets what it can show; a missing character is no reason to end."""
     ascii_only = ("env", "PYTHONIOENCODING=ascii")
-    watch = Program("watch", "KRW-BTC", "--simulate", "--count", "3", terminal=True, wrapper=ascii_only)
+    watch = Program("watch", "KRW-BTC", "--simulate", terminal=True, wrapper=ascii_only)
+    watch.stdout.wait_for("connected to")
+    watch.send(signal.SIGINT)
     assert watch.end() == 0
-    assert "connected to" in watch.stdout.text()
 
 
 def test_it_survives_the_death_of_the_exchange() -> None:
