@@ -1,13 +1,13 @@
 """Both backends in every test that waits, in virtual time. Tests over real sockets bring their own clock."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import hypothesis
 import pytest
 
-from upbit_streams.testing import run, virtual_backend
+from upbit_streams.testing import SimulatedExchange, run, virtual_backend
 
 # An example here is a whole run of the library with its own event loop, so what counts is not how long one takes.
 # The fixtures below hold no state that examples could share.
@@ -39,3 +39,20 @@ def virtual_run(anyio_backend: Any) -> Callable[..., Any]:
     """Runs an asynchronous function in an event loop and a virtual time of its own: once for each Hypothesis
     example."""
     return partial(run, backend=anyio_backend[0])
+
+
+@pytest.fixture(autouse=True)
+def breaches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """In every test, no exchange may report that a limit was broken or a nonce used twice; but for those that break
+    them on purpose, which are marked."""
+    told: list[list[str]] = []
+    make = SimulatedExchange.__init__
+
+    def noted(exchange: SimulatedExchange, *arguments: Any, **named: Any) -> None:
+        make(exchange, *arguments, **named)
+        told.append(exchange.breaches)
+
+    monkeypatch.setattr(SimulatedExchange, "__init__", noted)
+    yield
+    if request.node.get_closest_marker("breaches") is None:
+        assert [breach for one in told for breach in one] == []

@@ -52,6 +52,8 @@ class NumberedSource:
     interval: float = 0.1
     codes: Sequence[str] = CODES
     sessions: int = 0
+    muted: frozenset[str] = frozenset()
+    """Markets in which nothing happens."""
 
     def open(self) -> "_NumberedFeed":
         self.sessions += 1
@@ -79,6 +81,8 @@ class _NumberedFeed:
         taken: list[Event] = []
         while self._next <= now:
             for code in self._keys:
+                if code in self._source.muted:
+                    continue
                 self._number += 1
                 taken.append(numbered_trade(code, self._session, self._number, self._next))
             self._next += self._source.interval

@@ -68,7 +68,7 @@ ALL_SORTS = (
 seeds = st.integers(0, 2**32)
 codes = st.sampled_from(ALL_SORTS) | st.from_regex(r"(KRW|BTC|USDT)-[A-Z0-9]{2,6}", fullmatch=True)
 starts = st.integers(START, START + DAY)
-few = settings(max_examples=12, deadline=None)
+few = settings(max_examples=6, deadline=None)
 
 
 def exact(value: float) -> Decimal:
@@ -330,7 +330,7 @@ class TestBook:
             assert sorted({*asks, *bids}) == bids[::-1] + asks
             assert len(asks) == len(bids) == len(book.asks.sizes) == len(book.bids.sizes) == 30
 
-    @settings(max_examples=25, deadline=None)
+    @few
     @given(seed=seeds, code=codes)
     def test_a_book_is_always_in_order(self, seed: int, code: str) -> None:
         simulation = MarketSimulation(seed=seed, codes=[code], rate=300, start_ms=START)

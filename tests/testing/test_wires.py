@@ -24,7 +24,17 @@ from upbit_streams import (
     TradeEvent,
     open_manager,
 )
-from upbit_streams.testing import Refusal, SimulatedExchange, Wire, Wires, open_wires, serve_wires
+from upbit_streams.testing import (
+    Close,
+    Refusal,
+    SimulatedExchange,
+    SlowClose,
+    Wire,
+    Wires,
+    open_wires,
+    play,
+    serve_wires,
+)
 from upbit_streams.transport.interface import Transport
 
 pytestmark = pytest.mark.anyio
@@ -194,6 +204,26 @@ async def test_a_half_open_wire_is_found_out_by_the_ping() -> None:
                 if isinstance(event, TradeEvent) and event.epoch.number == 2:
                     break
             assert 10.0 < anyio.current_time() - died < 40.0
+
+
+async def test_an_exchange_that_is_slow_to_say_goodbye_answers_no_ping_meanwhile() -> None:
+    async with wired() as (exchange, wires), anyio.create_task_group() as group:
+        transport = await wires.connect(CONFIG.url, CONFIG)
+        group.start_soon(play, [SlowClose(lasts=9, seconds=4), Close(after=1)], exchange, wall)
+        lost: list[float] = []
+
+        async def read() -> None:
+            await until_lost(transport)
+            lost.append(anyio.current_time())
+
+        group.start_soon(read)
+        await transport.ping()
+        await anyio.sleep(2)
+        with pytest.raises(ConnectionLostError, match="closed it with code 1000"):
+            await transport.ping()
+        assert lost == [pytest.approx(5, abs=0.1)]
+        await transport.aclose()
+        group.cancel_scope.cancel()
 
 
 async def test_a_dead_direction_hides_the_end_too() -> None:

@@ -151,6 +151,7 @@ def test_a_key_may_stop_to_open_sessions(name: str, change: dict[str, Any]) -> N
     assert before.ended(START + 1) is None  # who is in stays in
 
 
+@pytest.mark.breaches
 def test_a_nonce_is_used_once_on_either_endpoint_and_by_each_key() -> None:
     exchange, account = new_exchange()
     first = token(nonce="once")
@@ -233,6 +234,7 @@ def test_a_key_without_the_scope_hears_so_when_it_asks(field: str, type_name: st
 # Limits and faults
 
 
+@pytest.mark.breaches
 def test_connects_are_counted_by_account_and_for_all_others_together() -> None:
     exchange, _ = new_exchange()
     other = exchange.open_account()
@@ -251,6 +253,7 @@ def test_connects_are_counted_by_account_and_for_all_others_together() -> None:
     assert len(exchange.connects) == 14
 
 
+@pytest.mark.breaches
 def test_messages_are_counted_by_connection_on_every_endpoint() -> None:
     exchange, _ = new_exchange()
     for session in (login(exchange), login(exchange, endpoint=INFO)):

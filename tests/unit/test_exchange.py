@@ -481,6 +481,7 @@ def test_an_error_comes_behind_the_answers_to_what_was_asked_before() -> None:
 # Section 7: limits
 
 
+@pytest.mark.breaches
 def test_five_messages_in_any_second_are_allowed_and_the_sixth_is_not() -> None:
     exchange = quiet()
     session = exchange.connect(START)
@@ -497,6 +498,7 @@ def test_five_messages_in_any_second_are_allowed_and_the_sixth_is_not() -> None:
     assert ended.code == 1000
 
 
+@pytest.mark.breaches
 def test_a_hundred_messages_in_any_minute_are_allowed_and_no_more() -> None:
     exchange = quiet()
     session = exchange.connect(START)
@@ -518,6 +520,7 @@ def test_the_limit_of_messages_is_one_of_each_connection() -> None:
     assert exchange.breaches == []
 
 
+@pytest.mark.breaches
 @pytest.mark.parametrize(
     ("message", "counts"),
     [("PING", False), (request({"method": "LIST_SUBSCRIPTIONS"}), True), (request(want("trade", "KRW-BTC")), True)],
@@ -537,6 +540,7 @@ def refused(exchange: SimulatedExchange, now: float) -> int:
     return refusal.value.status
 
 
+@pytest.mark.breaches
 def test_five_connects_in_any_second_are_allowed_and_the_sixth_is_refused() -> None:
     exchange = quiet()
     for at in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2):
@@ -546,6 +550,7 @@ def test_five_connects_in_any_second_are_allowed_and_the_sixth_is_refused() -> N
     assert (len(exchange.sessions), len(exchange.breaches)) == (7, 1)
 
 
+@pytest.mark.breaches
 def test_who_tries_on_and_on_is_refused_on_and_on() -> None:
     exchange = quiet()
     for _ in range(5):
@@ -596,6 +601,14 @@ def test_the_first_end_of_a_session_is_its_end() -> None:
     ended = session.ended(START + 1)
     assert ended is not None
     assert (ended.code, ended.at) == (1012, START + 1)
+
+
+def test_faults_strike_sessions_in_the_order_of_their_connects_so_that_a_run_can_be_repeated() -> None:
+    exchange = SimulatedExchange(NumberedSource())
+    connected = [exchange.connect(START + number) for number in range(50)]
+    assert list(exchange.sessions_of(None)) == connected
+    assert list(exchange.sessions_of(Endpoint.PUBLIC)) == connected
+    assert exchange.sessions_of(Endpoint.PRIVATE) == ()
 
 
 def test_a_closed_session_says_nothing_and_hears_nothing_however_long_somebody_keeps_it() -> None:

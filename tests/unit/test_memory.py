@@ -12,7 +12,7 @@ from tests.support.world import NumberedSource, wall
 from upbit_streams import Config, Endpoint, HandshakeRefusedError
 from upbit_streams.auth import Credentials, login_token
 from upbit_streams.model.secret import Secret
-from upbit_streams.testing import Account, SimulatedExchange, memory_connector
+from upbit_streams.testing import Account, Delay, SimulatedExchange, memory_connector, play, settle
 from upbit_streams.transport.interface import Transport
 
 pytestmark = pytest.mark.anyio
@@ -95,3 +95,30 @@ async def test_a_stall_of_one_endpoint_holds_frames_and_pings_back_until_it_is_o
     assert frame["type"] == "myAsset"
     await transport.aclose()
     await public.aclose()
+
+
+async def test_a_pong_overtakes_no_frame_so_whoever_has_it_has_had_all_before() -> None:
+    exchange = SimulatedExchange(NumberedSource())
+    account = exchange.open_account()
+    transport = await memory_connector(exchange, wall)("ws://memory/private", Config(), token(account))
+    await transport.send(asked("myAsset"))
+    heard: list[float] = []
+    async with anyio.create_task_group() as group:
+
+        async def listen() -> None:
+            await told(transport)
+            heard.append(anyio.current_time())
+
+        group.start_soon(listen)
+        group.start_soon(play, [Delay(lasts=60.0, seconds=10.0)], exchange, wall)
+        await anyio.sleep(5.0)
+        account.deposit(wall(), "KRW", 1)
+        await anyio.sleep(2.0)
+        await transport.ping()
+        assert anyio.current_time() == pytest.approx(15.0)
+        await transport.ping()  # with nothing on its way it comes at once
+        assert anyio.current_time() == pytest.approx(15.0)
+        await settle()
+        assert heard == [pytest.approx(15.0)]
+        group.cancel_scope.cancel()
+    await transport.aclose()

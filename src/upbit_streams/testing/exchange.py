@@ -9,6 +9,7 @@ All times are seconds since the Unix epoch.
 
 from collections import deque
 from collections.abc import Mapping
+from itertools import count
 from typing import Any
 
 from ..model.events import AnnouncementEvent, MyAssetEvent, MyOrderEvent
@@ -16,6 +17,7 @@ from ..model.kinds import Endpoint
 from .accounts import Account
 from .amounts import Amount
 from .announcements import Announcements
+from .conditions import Block, Conditions, Refusal
 from .desk import MarketDesk
 from .info import InfoService
 from .keys import Keyring, TokenError
@@ -27,15 +29,6 @@ from .sources import MarketSource, Source
 __all__ = ["Refusal", "SimulatedExchange"]
 
 _CONNECTS_PER_SECOND = 5
-
-
-class Refusal(Exception):  # noqa: N818 -- no error but an answer, and one that a test sets up
-    """A handshake that the exchange answers with an HTTP status."""
-
-    def __init__(self, status: int, body: str) -> None:
-        super().__init__(f"{status} {body}")
-        self.status = status
-        self.body = body
 
 
 class SimulatedExchange:
@@ -54,6 +47,10 @@ class SimulatedExchange:
         """The same for the handshakes of single endpoints."""
         self.stalled: set[Endpoint] = set()
         """Sessions of these endpoints are sent nothing and have no ping answered; their sockets stay open."""
+        self.conditions = Conditions()
+        """What else is wrong for a while; :func:`play` puts it in force."""
+        self.blocks: list[Block] = []
+        """Of whoever connects: see :class:`Ban`."""
         self.login_errors_as_frames = False
         """Accept the handshake of whoever cannot log in, and answer the first request with ``INVALID_AUTH``. Which of
         the two ways the real exchange takes in which case, is not established."""
@@ -61,6 +58,7 @@ class SimulatedExchange:
         self.desk = MarketDesk(source, self._wake) if isinstance(source, MarketSource) else None
         """Where accounts trade; None if the source is no simulated market."""
         self._keyring = Keyring()
+        self._session_numbers = count(1)
         self._announcements = Announcements(self._tell_announcement)
         # Whoever has logged in is counted by account, everybody else together, by address.
         self._connects_of: dict[Account | None, deque[float]] = {}
@@ -76,17 +74,21 @@ class SimulatedExchange:
                 login = self._login(now, endpoint, token)
             except TokenError as why:
                 login, failed = Login(endpoint, failed=str(why)), why
+                if why.name == "nonce_used":
+                    self.breaches.append(f"a nonce was used twice, at {now:.3f}")
         attempts = self._connects_of.setdefault(login.account, deque(maxlen=_CONNECTS_PER_SECOND + 1))
         attempts.append(now)
         if within(attempts, now, 1.0) > _CONNECTS_PER_SECOND:
             self.breaches.append(f"more than {_CONNECTS_PER_SECOND} connects within a second at {now:.3f}")
             raise Refusal(429, "Too many connection requests.")
-        refusal = self.refusals.get(endpoint, self.refusal)
+        self._check_blocks(now, endpoint)
+        refusal = self.refusals.get(endpoint, self.refusal) or self.conditions.refusal(endpoint)
         if refusal is not None:
             raise Refusal(refusal.status, refusal.body)
         if failed is not None and not self.login_errors_as_frames:
             raise Refusal(401, failed.body)
-        session = Session(self, now, self._service(login), login)
+        session = Session(self, now, self._service(login), login, is_silent=self.conditions.is_silent(endpoint))
+        session.number = next(self._session_numbers)
         self.sessions.add(session)
         return session
 
@@ -127,19 +129,35 @@ class SimulatedExchange:
 
     def end_sessions(self, now: float, code: int | None = None, endpoint: Endpoint | None = None) -> None:
         """End every open session, or every one of an endpoint, now: with a close frame of this code, or without any."""
-        for session in tuple(self.sessions):
-            if endpoint in (None, session.endpoint):
-                session.end(now, code)
+        for session in self.sessions_of(endpoint):
+            session.end(now, code)
 
     def advance(self, now: float) -> None:
         """Let a simulated market move up to now, though nobody looks: resting orders are filled when the time comes."""
         if isinstance(self.source, MarketSource):
             self.source.advance(now)
 
+    def sessions_of(self, endpoint: Endpoint | None) -> tuple[Session, ...]:
+        """The open sessions of an endpoint, or of all if it is None, oldest first: the same run does the same again."""
+        found = (session for session in self.sessions if endpoint in (None, session.endpoint))
+        return tuple(sorted(found, key=lambda session: session.number))
+
+    def is_stalled(self, endpoint: Endpoint) -> bool:
+        """Whether sessions of this endpoint are sent nothing."""
+        return endpoint in self.stalled or self.conditions.is_stalled(endpoint)
+
     # The rest
 
+    def _check_blocks(self, now: float, endpoint: Endpoint) -> None:
+        self.blocks = [block for block in self.blocks if not block.is_over(now)]
+        for block in self.blocks:
+            if block.covers(endpoint):
+                if block.is_known(now):
+                    self.breaches.append(f"a connect at {now:.3f}, though blocked until {block.until:.3f}")
+                raise block.refused(now)
+
     def _login(self, now: float, endpoint: Endpoint, token: str | None) -> Login:
-        key = self._keyring.verified(token, now)
+        key = self._keyring.verified(token, now + self.conditions.skew(endpoint))
         account = next(account for account in self.accounts if account.keys.get(key.access_key) is key)
         return Login(endpoint, account, key)
 
@@ -151,14 +169,14 @@ class SimulatedExchange:
         return PublicService(self.source.open())
 
     def _tell(self, account: Account, event: MyOrderEvent | MyAssetEvent) -> None:
-        for session in tuple(self.sessions):
+        for session in self.sessions_of(None):
             if session.account is account:
                 session.hear(event)
 
     def _tell_announcement(self, event: AnnouncementEvent) -> None:
-        for session in tuple(self.sessions):
+        for session in self.sessions_of(None):
             session.hear(event)
 
     def _wake(self) -> None:
-        for session in tuple(self.sessions):
+        for session in self.sessions_of(None):
             session.wake()

@@ -9,7 +9,8 @@ from ..exceptions import ConnectionLostError, HandshakeRefusedError
 from ..model.config import Config
 from ..model.secret import Secret
 from ..transport.interface import Connector
-from .exchange import Refusal, SimulatedExchange
+from .conditions import Refusal
+from .exchange import SimulatedExchange
 from .paths import endpoint_of
 from .session import Session
 
@@ -62,15 +63,21 @@ class _MemoryTransport:
         await checkpoint()
         self._check_ended(self._wall())
         self._session.touch(self._wall())
-        while self._session.stalled:
+        while self._session.stalled or self._session.is_ending:
             await anyio.sleep(_STALL_LOOK)
+            self._check_ended(self._wall())
+        if (waiting := self._session.pong_at(self._wall()) - self._wall()) > 0:
+            await anyio.sleep(waiting)
             self._check_ended(self._wall())
 
     async def aclose(self) -> None:
+        seconds = 0.0 if self._closed else self._session.close_seconds
         self._closed = True
-        self._session.close()
         self._wake()
-        await checkpoint()
+        try:
+            await anyio.sleep(seconds)
+        finally:
+            self._session.close()
 
     def _check_ended(self, now: float) -> None:
         if self._closed:

@@ -2,24 +2,28 @@
 
 import json
 import logging
+import struct
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from email.utils import formatdate
 from functools import partial
 from http import HTTPStatus
+from socket import SO_LINGER, SOL_SOCKET
 
 import anyio
 from anyio.abc import ByteStream, SocketAttribute
 from websockets.datastructures import Headers
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from ..engine.service import first_of, open_service
 from ..exceptions import ConnectionLostError
 from ..transport.websocket import WebSocket, quiet
-from .exchange import Refusal, SimulatedExchange
+from .conditions import Refusal
+from .exchange import SimulatedExchange
 from .paths import ENDPOINTS, PUBLIC_PATH, token_of
 from .session import Closing, Session
 from .stalling import StallingStream
@@ -80,7 +84,9 @@ async def serve_client(exchange: SimulatedExchange, wall: Callable[[], float], s
             await _send_response(protocol, stream, response)
         if session is not None and not handshake.cancelled_caught:
             stream.session = session
-            await _serve_session(session, wall, websocket)
+            stream.is_leaving = lambda: protocol.state is not State.OPEN
+            if await _serve_session(session, wall, websocket):
+                await _tear(socket)
     except (anyio.BrokenResourceError, anyio.EndOfStream, anyio.ClosedResourceError):
         pass  # the client went away in the middle of something
     except Exception:  # noqa: BLE001 -- logged
@@ -167,7 +173,18 @@ def _response(status: int, body: str) -> Response:
     return Response(status, known.get(status, "Refused"), headers, content)
 
 
-async def _serve_session(session: Session, wall: Callable[[], float], websocket: WebSocket) -> None:
+async def _tear(socket: ByteStream) -> None:
+    """Reset a socket in the middle of a frame."""
+    with anyio.move_on_after(_CLOSE_SECONDS):
+        await socket.send(b"\x82\x7e\x01\x00{")  # the head of a binary frame of 256 bytes, and the first of them
+    raw = socket.extra(SocketAttribute.raw_socket, None)  # noqa: S610 -- not Django's
+    if raw is not None:
+        # Whatever has not been sent is thrown away, and the peer told so.
+        raw.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+
+
+async def _serve_session(session: Session, wall: Callable[[], float], websocket: WebSocket) -> bool:
+    """Serve until the session is over. Tells whether it ends with a reset."""
     woken = anyio.Event()
 
     def wake() -> None:
@@ -201,3 +218,4 @@ async def _serve_session(session: Session, wall: Callable[[], float], websocket:
         await websocket.aclose()  # the client may still be owed an answer to its goodbye
     elif ended.code is not None:
         await websocket.aclose(ended.code)
+    return ended is not None and ended.torn

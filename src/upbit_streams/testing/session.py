@@ -15,10 +15,13 @@ from ..model.events import AnnouncementEvent, Event
 from ..model.kinds import Endpoint, Format
 from ..wire.encode import encode
 from .accounts import Account
+from .conditions import Conditions
 from .keys import Key
 from .limits import within
+from .line import Line
 from .requests import RequestError, Subscription, listing, parse_request
 from .services import SILENCE, Service
+from .skew import shifted
 
 __all__ = ["Closing", "Login", "Session"]
 
@@ -29,6 +32,8 @@ _CLOSE_AFTER_ERROR = 0.15
 _UP_INTERVAL = 10.0
 _STALL_LOOK = 0.5
 """How often a stalled session looks whether it still is, in seconds."""
+_LATE_SECONDS = 1.0
+"""How long the request before stays in force at most when a new one takes effect late."""
 
 
 @attrs.frozen
@@ -37,6 +42,8 @@ class Closing:
 
     code: int | None
     at: float
+    torn: bool = False
+    """The socket is reset in the middle of a frame. In memory that is like any end without a close frame."""
 
 
 @attrs.frozen
@@ -55,22 +62,33 @@ class _Exchange(Protocol):
 
     sessions: "set[Session]"
     breaches: list[str]
-    stalled: set[Endpoint]
+    conditions: Conditions
+
+    def is_stalled(self, endpoint: Endpoint) -> bool: ...
 
 
 class Session:
     """One client's connection, after its handshake."""
 
-    def __init__(self, exchange: _Exchange, now: float, service: Service, login: Login) -> None:
+    def __init__(
+        self, exchange: _Exchange, now: float, service: Service, login: Login, *, is_silent: bool = False
+    ) -> None:
         self.endpoint = login.endpoint
         self.account = login.account
+        self.number = 0
+        """How many there were up to this one. Its exchange sets it."""
         self._exchange = exchange
         self._service = service
         self._login = login
         self._subscriptions: tuple[Subscription, ...] = ()
         self._format = Format.DEFAULT
         self._pending: list[bytes] = []
+        self._line = Line()
+        self._is_silent = is_silent
         self._unheard: list[tuple[float, str | bytes]] = []
+        self._late_frames = 0
+        self._held: list[tuple[float, str | bytes]] = []
+        self._held_until = float("inf")
         self._messages: deque[float] = deque(maxlen=_MESSAGES_PER_MINUTE + 1)
         self._last_traffic = now
         self._last_look = now
@@ -83,7 +101,18 @@ class Session:
     def stalled(self) -> bool:
         """The exchange sends nothing to this session and answers no ping; what it is sent it hears afterwards. An end
         of the session is an end of that too."""
-        return self._closing is None and self.endpoint in self._exchange.stalled
+        return self._closing is None and self._exchange.is_stalled(self.endpoint)
+
+    @property
+    def is_ending(self) -> bool:
+        """The exchange is about to end this session. It tells of nothing that happens now, so it hears no request and
+        answers no ping either: who has the answer would believe that all before it was told."""
+        return self._closing is not None
+
+    @property
+    def close_seconds(self) -> float:
+        """How long the exchange takes to answer a client's goodbye."""
+        return self._exchange.conditions.slow_close(self.endpoint) if self._closing is None else 0.0
 
     def receive(self, now: float, message: str | bytes) -> None:
         """The client has sent a message."""
@@ -96,13 +125,22 @@ class Session:
         if message in ("PING", b"PING"):
             # One PING is enough for an answer at every tick of the server's clock, for the rest of the session's life.
             self._next_up = min(self._next_up, (now // _UP_INTERVAL + 1) * _UP_INTERVAL)
+        elif self._held or (self._late_frames and self._subscriptions):
+            if not self._held:
+                self._held_until = now + _LATE_SECONDS
+            self._held.append((now, message))
         else:
-            self._request(now, message)
+            self._request(now, message, now)
         self.wake()
 
     def touch(self, now: float) -> None:
         """The client has sent something, if only a ping."""
         self._last_traffic = max(self._last_traffic, now)
+
+    def pong_at(self, now: float) -> float:
+        """When the answer to a ping of now arrives, if the session is neither stalled nor about to end: it overtakes no
+        frame, so whoever has it has had all that was sent before."""
+        return self._line.free_at(now)
 
     def hear(self, event: Event) -> None:
         """Something has happened that does not come from the market."""
@@ -121,14 +159,7 @@ class Session:
         self._drop_if_idle(now)
         if self._closing is not None and self._closing.code is None:
             return []  # a socket that breaks takes with it what was not sent yet
-        frames, self._pending = self._pending, []
-        if self._closing is None:
-            frames += self._realtime_frames(now)
-            if now >= self._next_up:
-                self._next_up += _UP_INTERVAL
-                frames.append(b'{"status":"UP"}')
-            if self._service.overflowed:
-                self.end(now)
+        frames = self._due_frames(now)
         if frames:
             self.touch(now)
         return frames
@@ -136,22 +167,54 @@ class Session:
     def next_time(self) -> float:
         """When to ask again, if nothing happens before."""
         if self._closing is not None:
-            return self._closing.at
+            return self._line.next_time() if self._is_owed() else self._closing.at
         if self.stalled:
             return self._last_look + _STALL_LOOK
-        return min(self._service.next_time(), self._next_up, self._last_traffic + _IDLE_SECONDS)
+        idle_at = self._last_traffic + _IDLE_SECONDS
+        return min(self._service.next_time(), self._next_up, idle_at, self._line.next_time(), self._held_until)
 
     def ended(self, now: float) -> Closing | None:
         """How the exchange ends this session, once it is time."""
         self._drop_if_idle(now)
         closing = self._closing
-        return closing if closing is not None and now >= closing.at else None
+        return closing if closing is not None and now >= closing.at and not self._is_owed() else None
 
-    def end(self, at: float, code: int | None = None) -> None:
-        """Let the exchange end this session: with a close frame of this code, or without any."""
+    def end(self, at: float, code: int | None = None, *, torn: bool = False) -> None:
+        """Let the exchange end this session: with a close frame of this code, or without any; ``torn`` then resets the
+        socket in the middle of a frame."""
         if self._closing is None:
-            self._closing = Closing(code, at)
+            self._closing = Closing(code, at + (self.close_seconds if code is not None else 0.0), torn)
             self.wake()
+
+    def say(self, frame: bytes) -> None:
+        """Send a frame, whatever it is."""
+        if self._closing is None:
+            self._pending.append(frame)
+            self.wake()
+
+    def repeat(self) -> None:
+        """Send the last frame once more, if there was one."""
+        last = self._pending[-1] if self._pending else self._line.last
+        if last is not None:
+            self.say(last)
+
+    def refuse(self, now: float, name: str, message: str) -> None:
+        """Send an error frame, and close soon after (protocol section 6.2)."""
+        self.say(msgspec.json.encode({"error": {"message": message, "name": name}}))
+        self.end(now + _CLOSE_AFTER_ERROR, 1000)
+
+    def take_next_request_late(self, frames: int) -> None:
+        """The next request but the first takes effect only after so many more frames of the one before, or after a
+        second."""
+        self._late_frames = frames
+
+    def forget(self, now: float, type_name: str, code: str) -> None:
+        """Serve a type no more, of one market or of all if the code is empty, as if it had not been asked for."""
+        kept = tuple(one for one in self._subscriptions if one.type != type_name or (code and code != one.code))
+        if kept != self._subscriptions:
+            self._pending += self._realtime_frames(now)
+            self._subscriptions = kept
+            self._service.start(now, kept)
 
     def close(self) -> None:
         """The connection is gone. Nothing more is heard or said, however long somebody keeps this session."""
@@ -159,23 +222,49 @@ class Session:
         self._closing = Closing(None, float("-inf"))
         self._service = SILENCE
 
-    def _request(self, now: float, message: str | bytes) -> None:
-        self._messages.append(now)
+    def _due_frames(self, now: float) -> list[bytes]:
+        """What arrives now."""
+        if self._closing is None:
+            self._pending += self._realtime_frames(now)
+            self._take_held(now)
+            if now >= self._next_up:
+                self._next_up += _UP_INTERVAL
+                self._pending.append(b'{"status":"UP"}')
+            if self._service.overflowed:
+                self.end(now)
+        frames, self._pending = self._pending, []
+        if self._is_silent:
+            return []
+        return self._line.carry(now, frames, self._exchange.conditions.delay(self.endpoint))
+
+    def _is_owed(self) -> bool:
+        """Whether a polite end waits for frames that are on their way."""
+        return self._closing is not None and self._closing.code is not None and not self._line.is_empty
+
+    def _take_held(self, now: float) -> None:
+        if self._held and (self._late_frames <= 0 or now >= self._held_until):
+            held, self._held = self._held, []
+            self._late_frames, self._held_until = 0, float("inf")
+            for at, message in held:
+                if self._closing is None:
+                    self._request(now, message, at)
+
+    def _request(self, now: float, message: str | bytes, arrived_at: float) -> None:
+        self._messages.append(arrived_at)
         try:
             if (
-                within(self._messages, now, 1.0) > _MESSAGES_PER_SECOND
-                or within(self._messages, now, 60.0) > _MESSAGES_PER_MINUTE
+                within(self._messages, arrived_at, 1.0) > _MESSAGES_PER_SECOND
+                or within(self._messages, arrived_at, 60.0) > _MESSAGES_PER_MINUTE
             ):
-                self._exchange.breaches.append(f"too many messages on one connection at {now:.3f}")
+                self._exchange.breaches.append(f"too many messages on one connection at {arrived_at:.3f}")
                 raise RequestError("TOO_MANY_REQUEST", "Too many requests.")
             if self._login.failed:
                 raise RequestError("INVALID_AUTH", self._login.failed)
             request = parse_request(message, self.endpoint)
             self._check_scope(request.subscriptions or ())
+            self._check_refused(request.subscriptions or ())
         except RequestError as error:
-            told = {"error": {"message": error.message, "name": error.name}}
-            self._pending.append(msgspec.json.encode(told))
-            self.end(now + _CLOSE_AFTER_ERROR, 1000)
+            self.refuse(now, error.name, error.message)
             return
         if request.subscriptions is None:
             self._format = request.format
@@ -186,7 +275,7 @@ class Session:
         self._pending += self._realtime_frames(now)
         self._format = request.format
         self._subscriptions = request.subscriptions
-        self._pending += map(self._frame, self._service.start(now, request.subscriptions))
+        self._pending += self._encoded(self._service.start(now, request.subscriptions))
 
     def _check_scope(self, subscriptions: tuple[Subscription, ...]) -> None:
         key = self._login.key
@@ -197,12 +286,26 @@ class Session:
             ):
                 raise RequestError("out_of_scope", f"The key is not for {one.type}.")
 
+    def _check_refused(self, subscriptions: tuple[Subscription, ...]) -> None:
+        for refused in self._exchange.conditions.refused_wants(self.endpoint):
+            if any(refused.matches(one.type, one.code) for one in subscriptions):
+                raise RequestError(refused.name, refused.message)
+
     def _drop_if_idle(self, now: float) -> None:
         if now >= self._last_traffic + _IDLE_SECONDS and not self.stalled:
             self.end(now)
 
     def _realtime_frames(self, now: float) -> list[bytes]:
-        return [self._frame(event) for event in self._service.take(now)]
+        frames = self._encoded(self._service.take(now))
+        if self._held:
+            self._late_frames -= len(frames)
+        return frames
+
+    def _encoded(self, events: list[Event]) -> list[bytes]:
+        skew = self._exchange.conditions.skew(self.endpoint)
+        if skew:
+            events = [shifted(event, skew) for event in events]
+        return [self._frame(event) for event in events]
 
     def _frame(self, event: Event) -> bytes:
         if not isinstance(event, AnnouncementEvent) or any(one.include_body for one in self._subscriptions):

@@ -1,4 +1,5 @@
-"""A socket over which nothing comes through as long as its session is stalled, not even pings and pongs."""
+"""A socket over which nothing comes through as long as its session is stalled, not even pings and pongs; over which no
+ping does once the exchange is about to say goodbye, and that as late as it is to be."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,6 +20,8 @@ class StallingStream(ByteStream):
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
         self.session: Session | None = None
+        self.is_leaving: Callable[[], bool] = lambda: False
+        """Whether one of the two has said goodbye."""
         # Read and not handed out yet: a reader that is cancelled in a stall loses nothing.
         self._held = b""
 
@@ -26,11 +29,16 @@ class StallingStream(ByteStream):
         if not self._held:
             self._held = await self._stream.receive(max_bytes)
         await self._stall()
+        # The WebSocket protocol answers every ping that it reads, until one of the two has said goodbye.
+        while self.session is not None and self.session.is_ending and not self.is_leaving():  # noqa: ASYNC110 -- as below
+            await anyio.sleep(_LOOK_SECONDS)
         held, self._held = self._held, b""
         return held
 
     async def send(self, item: bytes) -> None:
         await self._stall()
+        if self.session is not None and self.is_leaving():
+            await anyio.sleep(self.session.close_seconds)
         await self._stream.send(item)
 
     async def send_eof(self) -> None:

@@ -1,6 +1,7 @@
 """Hypothesis strategies for the exchange's data, made from the same field table as the decoder. Needs the extra
 ``testing``."""
 
+from collections.abc import Collection
 from decimal import Decimal
 from typing import Any
 
@@ -11,8 +12,29 @@ from ..model.indicators import INDICATORS, SIGNALS, TIMEFRAMES, Indicator, indic
 from ..model.kinds import Codes, DataType, E, Endpoint
 from ..model.subscriptions import COUNTS, Want
 from ..wire.fields import TABLE, Field, Kind
+from .faults import (
+    Ban,
+    Close,
+    Delay,
+    Drop,
+    Duplicate,
+    ErrorFrame,
+    Fault,
+    Forget,
+    Garbage,
+    Late,
+    Refuse,
+    RefuseLogin,
+    RefuseWant,
+    Reset,
+    SilentAccept,
+    Skew,
+    SlowClose,
+    Stall,
+    TooManyConnects,
+)
 
-__all__ = ["codes", "events", "indicators", "wants"]
+__all__ = ["codes", "events", "faults", "indicators", "wants"]
 
 _FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 # As many digits as the largest amount of the exchange, and some more.
@@ -24,6 +46,40 @@ _VALUES: dict[Any, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
     Decimal: _DECIMALS,
     Any: st.none() | st.text(max_size=3) | st.dictionaries(st.text(max_size=3), st.integers(0, 9), max_size=2),
+}
+_LASTS = st.sampled_from([0.0, 0.1, 5.0]) | st.floats(0.0, 30.0)
+# How the real exchange says it is not known, so this is every way that comes to mind.
+_BLOCKED = st.sampled_from(
+    [
+        "Blocked for {seconds} seconds.",
+        '{"error":{"name":"too_many_requests","message":"{seconds}초 동안 요청이 제한됩니다."}}',
+        '{"error":{"name":418,"remaining":{seconds}}}',
+        '{"blocked_until":"{until}"}',
+    ]
+)
+_GARBAGE = st.sampled_from([b"", b"null", b"{", b"[]", b'{"type":7}', b'{"ty":"trade"}']) | st.binary(max_size=30)
+_FAULTS: dict[type[Fault], dict[str, st.SearchStrategy[Any]]] = {
+    Drop: {},
+    Reset: {},
+    Close: {"code": st.sampled_from([1000, 1001, 1011, 4000])},
+    ErrorFrame: {"name": st.sampled_from(["WRONG_FORMAT", "TOO_MANY_REQUEST", "NEW_NAME"])},
+    Garbage: {"data": _GARBAGE},
+    Duplicate: {},
+    Late: {"frames": st.integers(1, 4)},
+    Stall: {"lasts": _LASTS},
+    Delay: {"lasts": _LASTS, "seconds": st.sampled_from([0.05, 1.0, 10.0])},
+    SilentAccept: {"lasts": _LASTS},
+    SlowClose: {"lasts": _LASTS, "seconds": st.sampled_from([0.5, 2.0, 100.0])},
+    Skew: {"lasts": _LASTS, "seconds": st.sampled_from([-3600.0, -1.0, 0.5, 3600.0])},
+    Refuse: {"lasts": _LASTS, "status": st.sampled_from([500, 503])},
+    RefuseLogin: {"lasts": _LASTS},
+    TooManyConnects: {},
+    Ban: {"seconds": st.sampled_from([1.0, 10.0, 60.0]), "body": _BLOCKED},
+}
+# These are about what somebody wants, and what they do may last beyond the fault; so they are not among all.
+_ABOUT_WANTS: dict[type[Fault], dict[str, st.SearchStrategy[Any]]] = {
+    Forget: {"type": st.sampled_from([kind.name for kind in DataType.all()])},
+    RefuseWant: {"type": st.sampled_from([kind.name for kind in DataType.all()]), "lasts": _LASTS},
 }
 
 
@@ -52,6 +108,22 @@ def indicators(kind: DataType[Event]) -> st.SearchStrategy[Indicator]:
 def wants(endpoint: Endpoint = Endpoint.PUBLIC) -> st.SearchStrategy[Want]:
     """Wants that one endpoint serves, with all their options."""
     return st.sampled_from(DataType.all(endpoint)).flatmap(_wants)
+
+
+def faults(
+    kinds: Collection[type[Fault]] | None = None,
+    *,
+    endpoint: Endpoint | None = None,
+    min_size: int = 0,
+    max_size: int = 12,
+) -> st.SearchStrategy[list[Fault]]:
+    """Scripts for :func:`~upbit_streams.testing.play`: of these kinds of faults, or of all but :class:`Forget` and
+    :class:`RefuseWant`. What lasts, lasts up to half a minute, and pauses are from nothing to 12 s."""
+    after = st.sampled_from([0.0, 0.05, 1.0]) | st.floats(0.0, 12.0)
+    one = st.sampled_from(list(_FAULTS if kinds is None else kinds)).flatmap(
+        lambda kind: st.builds(kind, after=after, endpoint=st.just(endpoint), **(_FAULTS | _ABOUT_WANTS)[kind])
+    )
+    return st.lists(one, min_size=min_size, max_size=max_size)
 
 
 def _instances(kind: Kind) -> st.SearchStrategy[Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import cache
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ _STAMP_NAMES = {"epoch": "upbit_streams epoch", "received_at": "upbit_streams re
 _STAMP_MEMBERS: list[Any] = [("epoch", Any, NO_EPOCH), ("received_at", float, 0.0)]
 
 
+@cache  # to make one takes longer than to open a connection, and every connection needs them all
 def wire_class(kind: Kind, *, simple: bool, strict: bool, tag: str | None) -> Any:
     """A subclass of the kind's event class with the names of the DEFAULT or the SIMPLE formats.
 
