@@ -1,17 +1,20 @@
-"""Makes the page of the exchange's fields from the table that the decoder and the encoder are made from.
+"""Makes what the documentation shows of the tables that the library itself goes by.
 
-``python docs/generate.py`` writes ``docs/fields.md``. A test fails when the page is out of date.
+``python docs/generate.py`` writes ``docs/fields.md``, from the table that the decoder and the encoder are made from,
+and ``docs/states.txt``, from the one that connections walk. A test fails when one of them is out of date.
 """
 
 from collections.abc import Iterable
 from pathlib import Path
 
 from upbit_streams import CandleEvent, DataType, Event
+from upbit_streams.rules import lifecycle
 from upbit_streams.wire.fields import TABLE, Field, Kind
 
-__all__ = ["COMMAND", "PAGE", "tables"]
+__all__ = ["COMMAND", "PAGE", "STATES", "states", "tables"]
 
 PAGE = Path(__file__).parent / "fields.md"
+STATES = Path(__file__).parent / "states.txt"
 COMMAND = "python docs/generate.py"
 
 _HEAD = f"""# Fields
@@ -27,6 +30,7 @@ in either case. *Known values* are those that the exchange is known to send; oth
 as [drift](guide/data-types.md#what-the-library-does-not-know).
 """
 _COLUMNS = ("name", "SIMPLE", "type", "may be absent", "may be null", "known values")
+_LEFT = lifecycle.Step.LEFT
 _CODES = {
     "required": "asked for by market",
     "optional": "asked for by market, or for all markets",
@@ -108,6 +112,27 @@ def _listed(values: Iterable[str]) -> str:
     return " ".join(f"`{value}`" for value in values)
 
 
+def states() -> str:
+    """The picture of a connection's states: below each the steps that can happen in it, and where they lead.
+
+    To leave the manager is possible in every state, and stands at the end.
+    """
+    steps = {
+        state: {step: to for step, to in row.items() if step is not _LEFT} for state, row in lifecycle.TABLE.items()
+    }
+    width = max(len(step) for row in steps.values() for step in row) + 2
+    lines: list[str] = []
+    for state, row in steps.items():
+        lines.append(str(state))
+        for step, to in row.items():
+            corner = "└" if step is list(row)[-1] else "├"
+            lines.append(f" {corner}─ {f'{step} ':─<{width}}▶ {to}")
+        lines.append("")
+    [ends] = {row[_LEFT] for row in lifecycle.TABLE.values()}
+    return "\n".join([*lines, "each of them", f" └─ {f'{_LEFT} ':─<{width}}▶ {ends}", ""])
+
+
 if __name__ == "__main__":
     PAGE.write_text(tables(), encoding="utf-8")
-    print(f"wrote {PAGE.name}")
+    STATES.write_text(states(), encoding="utf-8")
+    print(f"wrote {PAGE.name} and {STATES.name}")

@@ -1,10 +1,13 @@
 """When to try again, and how often at most."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from upbit_streams import Backoff
 from upbit_streams.rules.backoff import delay, next_failures
+from upbit_streams.rules.rate_limit import CONNECTS, RateLimit
+from upbit_streams.rules.refusals import block_seconds
 
 BACKOFF = Backoff(initial=0.5, maximum=30.0, stable_after=5.0)
 
@@ -20,3 +23,76 @@ def test_only_an_epoch_that_brought_data_and_lived_for_a_while_makes_the_next_wa
     assert next_failures(7, BACKOFF, lived=5.0, brought_data=True) == 0
     assert next_failures(7, BACKOFF, lived=4.9, brought_data=True) == 8
     assert next_failures(7, BACKOFF, lived=9999.0, brought_data=False) == 8
+
+
+_BODIES = [
+    ("Blocked for {n} seconds.", 1),
+    ("blocked for {n}s", 1),
+    ("잠시 후 다시 시도해주세요. ({n}초)", 1),
+    ("{n}분 동안 요청이 제한됩니다.", 60),
+    ("Blocked for {n} minutes", 60),
+    ('{"error":{"name":418,"message":"","remaining":{n}}}', 1),
+    ('{"blockTime": "{n}"}', 1),
+    ('{"retry_after_ms": {n}000}', 1),
+    ('{"error":{"message":"Try again in {n} sec."}}', 1),
+    ("<html><body>I am a teapot. Wait: {n} seconds", 1),
+]
+
+
+@given(body=st.sampled_from(_BODIES), number=st.integers(1, 1000))
+def test_a_418_is_obeyed_as_long_as_it_says(body: tuple[str, int], number: int) -> None:
+    text, unit = body
+    seconds = block_seconds(418, text.replace("{n}", str(number)), 1_795_000_000.0)
+    assert seconds == pytest.approx(number * unit + 0.1)
+
+
+@pytest.mark.parametrize(
+    "body", ['{"until":"2026-11-18T11:07:40Z"}', "2026-11-18 20:07:40 KST", '{"until":1795000060}']
+)
+def test_a_point_of_time_is_understood(body: str) -> None:
+    seconds = block_seconds(418, body, 1_795_000_000.0)
+    assert seconds == pytest.approx(60.1)
+
+
+@given(
+    body=st.text() | st.from_regex(r"[0-9]{1,20} ?(s|초|hours)[\"}: ]{0,3}", fullmatch=True), wall=st.floats(0, 1e10)
+)
+def test_any_body_of_a_block_means_a_wait_that_ends(body: str, wall: float) -> None:
+    for status, least in ((429, 0), (418, 0)):
+        seconds = block_seconds(status, body, wall)
+        assert seconds is not None
+        assert least < seconds <= 7 * 86400 + 0.1
+    assert block_seconds(503, body, wall) is None
+
+
+@given(blocks=st.integers(0, 10_000))
+def test_a_block_that_does_not_say_how_long_doubles_with_each_of_a_row(blocks: int) -> None:
+    assert block_seconds(418, "I'm a teapot", 0.0, blocks) == min(30.0 * 2 ** min(blocks, 20), 3600.0) + 0.1
+    assert block_seconds(429, "", 0.0, blocks) == 1.1
+
+
+@given(st.lists(st.tuples(st.floats(0, 10), st.floats(0, 100)), min_size=1))
+def test_a_block_only_ever_lengthens_the_wait(blocks: list[tuple[float, float]]) -> None:
+    limit, now, latest = RateLimit(CONNECTS), 0.0, 0.0
+    for pause, seconds in blocks:
+        now += pause
+        limit.block(now, now + seconds)
+        latest = max(latest, now + seconds)
+        assert limit.wait(now) == pytest.approx(max(latest - now, 0))
+
+
+@given(st.lists(st.tuples(st.floats(1, 100), st.lists(st.floats(0, 0.9), max_size=5))))
+def test_however_many_are_told_of_a_block_it_is_one_of_a_row(blocks: list[tuple[float, list[float]]]) -> None:
+    limit, now = RateLimit(CONNECTS), 0.0
+    for number, (seconds, others) in enumerate(blocks):
+        assert limit.blocks_before(now) == number
+        limit.block(now, now + seconds)
+        for fraction in sorted(others):
+            assert limit.blocks_before(now + seconds * fraction) == number, "it makes the block of the others longer"
+            limit.block(now + seconds * fraction, now + seconds)
+        now += seconds
+    limit.passed()
+    assert limit.blocks_before(now) == 0
+    limit.block(now, now + 1)
+    limit.passed()  # it was on its way before the block
+    assert limit.blocks_before(now) == 0
