@@ -58,7 +58,8 @@ def serve(messages: int) -> None:
             try:
                 for _ in range(messages // 1000):
                     client.sendall(block)
-                client.recv(1)  # until the client goes
+                while client.recv(65536):  # until the client goes
+                    pass
             except OSError:
                 pass
 

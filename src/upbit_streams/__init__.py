@@ -20,7 +20,9 @@ from .exceptions import (
     MissingCredentialsError,
     NotReadyError,
     NotRegisteredError,
+    ReconnectFailedError,
     ScopeError,
+    SubscriptionError,
     UpbitStreamsError,
     UsageError,
 )
@@ -46,6 +48,14 @@ from .model.events import (
     TradeEvent,
     UnknownEvent,
 )
+from .model.health import (
+    ConnectionHealth,
+    ConnectionMetrics,
+    GlobalManagerState,
+    Health,
+    HealthStatus,
+    PerformanceMetrics,
+)
 from .model.indicators import Indicator, indicator, signal
 from .model.kinds import DataType, Endpoint, Format
 from .model.metrics import (
@@ -58,7 +68,7 @@ from .model.metrics import (
     Period,
     StreamStatistics,
 )
-from .model.notices import EpochStarted
+from .model.notices import EpochEnded, EpochStarted, Lagged, Notice, Stale
 from .model.secret import Secret
 from .streams import EventStream
 from .transport.interface import Connector, Transport
@@ -77,7 +87,9 @@ __all__ = [
     "Config",
     "ConflictError",
     "ConnectFailedError",
+    "ConnectionHealth",
     "ConnectionLostError",
+    "ConnectionMetrics",
     "ConnectionState",
     "ConnectionStatus",
     "Connector",
@@ -88,6 +100,7 @@ __all__ = [
     "DuplicateNameError",
     "Endpoint",
     "Epoch",
+    "EpochEnded",
     "EpochStarted",
     "Event",
     "EventStream",
@@ -96,7 +109,10 @@ __all__ = [
     "FeedCrashedError",
     "FeedError",
     "Format",
+    "GlobalManagerState",
     "HandshakeRefusedError",
+    "Health",
+    "HealthStatus",
     "Independence",
     "Indicator",
     "IndicatorEvent",
@@ -107,6 +123,7 @@ __all__ = [
     "InvalidCodeError",
     "InvalidConfigError",
     "KeySource",
+    "Lagged",
     "Manager",
     "MarketEvent",
     "MissingCredentialsError",
@@ -114,14 +131,19 @@ __all__ = [
     "MyOrderEvent",
     "NotReadyError",
     "NotRegisteredError",
+    "Notice",
     "OrderbookEvent",
     "OrderbookUnit",
+    "PerformanceMetrics",
     "Period",
+    "ReconnectFailedError",
     "ScopeError",
     "Secret",
     "SignalParams",
+    "Stale",
     "StreamStatistics",
     "Subscription",
+    "SubscriptionError",
     "TickerEvent",
     "TradeEvent",
     "Transport",

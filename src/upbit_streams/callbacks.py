@@ -5,16 +5,16 @@ from typing import Any, Generic, TypeVar
 
 import anyio
 
-from .exceptions import AuthenticationError, BackpressureError
+from .exceptions import AuthenticationError, BackpressureError, ReconnectFailedError, SubscriptionError
 from .model.events import Event
 from .model.metrics import StreamStatistics
-from .model.notices import EpochStarted
+from .model.notices import Notice
 from .streams import EventStream
 
 __all__ = ["Callback", "OnError", "Subscription"]
 
-T = TypeVar("T", bound=Event | EpochStarted)
-T_co = TypeVar("T_co", bound=Event | EpochStarted, covariant=True)
+T = TypeVar("T", bound=Event | Notice)
+T_co = TypeVar("T_co", bound=Event | Notice, covariant=True)
 
 Callback = Callable[[T], Awaitable[object] | object]
 """Called with one event after the other. If it is asynchronous, the next one waits for it; if it is not, everything
@@ -55,7 +55,7 @@ class Subscription(Generic[T_co]):
                 while True:
                     try:
                         event = await stream.receive()
-                    except BackpressureError as ended:
+                    except (BackpressureError, ReconnectFailedError, SubscriptionError) as ended:
                         await self._take_error(ended)
                         return
                     except AuthenticationError as refused:

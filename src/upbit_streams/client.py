@@ -23,11 +23,13 @@ from .model.events import (
 )
 from .model.indicators import Indicator
 from .model.kinds import DataType, E, Endpoint
-from .model.notices import EpochStarted
+from .model.notices import EpochEnded, EpochStarted, Lagged, Notice, Stale
 from .pull import Pull, wants_of_call
 from .streams import EventStream
 
 __all__ = ["Client"]
+
+_ALL_NOTICES: tuple[type[Notice], ...] = (EpochStarted, EpochEnded, Lagged, Stale)
 
 # Events that the exchange tells once: there is no snapshot that would bring back what was missed.
 AnyOnce = MyOrderEvent | MyAssetEvent | AnnouncementEvent | IndicatorEvent | IndicatorSignalEvent
@@ -55,7 +57,7 @@ class Client(Pull):
         codes: str | Iterable[str] = (),
         *,
         backpressure: Policy | None = None,
-        notices: Literal[True] | None = None,
+        notices: None = None,
         categories: Iterable[str] = (),
         include_body: bool = False,
         indicators: Indicator | Iterable[Indicator] = (),
@@ -68,7 +70,7 @@ class Client(Pull):
         codes: str | Iterable[str] = (),
         *,
         backpressure: Policy | None = None,
-        notices: Literal[True] | None = None,
+        notices: None = None,
         categories: Iterable[str] = (),
         include_body: bool = False,
         indicators: Indicator | Iterable[Indicator] = (),
@@ -89,7 +91,7 @@ class Client(Pull):
         categories: Iterable[str] = (),
         include_body: bool = False,
         indicators: Indicator | Iterable[Indicator] = (),
-    ) -> EventStream[E | EpochStarted]: ...
+    ) -> EventStream[E | Notice]: ...
 
     @overload
     def stream(
@@ -107,6 +109,23 @@ class Client(Pull):
         include_body: bool = False,
         indicators: Indicator | Iterable[Indicator] = (),
     ) -> EventStream[E]: ...
+
+    @overload
+    def stream(
+        self,
+        types: DataType[E] | Iterable[DataType[E]],
+        codes: str | Iterable[str] = (),
+        *,
+        backpressure: Policy | None = None,
+        notices: bool,
+        count: int = 30,
+        level: float = 0,
+        snapshot: bool = True,
+        realtime: bool = True,
+        categories: Iterable[str] = (),
+        include_body: bool = False,
+        indicators: Indicator | Iterable[Indicator] = (),
+    ) -> EventStream[E | Notice]: ...
 
     def stream(
         self,
@@ -131,9 +150,11 @@ class Client(Pull):
         ``backpressure`` says what happens when the consumer is slow. The default is ``DropOldest(1024)``; for orders,
         balances, announcements and indicators, which are told once, it is ``Fail(1024)``.
 
-        ``notices`` puts an :class:`EpochStarted` before the first event of each epoch. The default is to do so for what
-        is told once, as after a reconnect some of it may be missing, and not to do so for all else. A stream of both
-        has no default: say which.
+        With ``notices=True`` facts about the feed stand between the events, in order: an :class:`EpochStarted` before
+        the first event of each epoch and an :class:`EpochEnded` after the last, :class:`Lagged` where events are
+        missing since they were not taken in time, and :class:`Stale` where a market has fallen silent. The default is
+        :class:`EpochStarted` alone for what is told once, as after a reconnect some of it may be missing, and nothing
+        for all else. A stream of both has no default: say which.
 
         The other arguments are those of :meth:`register_interest`, and so is what it raises.
         """
@@ -152,7 +173,7 @@ class Client(Pull):
             backpressure or (Fail() if True in told_once else DropOldest()),
             self._enter_stream,
             self._streams.discard,
-            notices=True in told_once if notices is None else notices,
+            notices=(EpochStarted,) * (True in told_once) if notices is None else _ALL_NOTICES * notices,
         )
 
     async def subscribe_ticker(

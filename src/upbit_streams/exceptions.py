@@ -13,10 +13,12 @@
      │    └── DuplicateNameError       two managers or clients of one name
      ├── ExchangeError             the exchange answered, and the answer was no
      │    ├── HandshakeRefusedError    an HTTP status instead of a WebSocket
-     │    └── AuthenticationError      the key was refused
+     │    ├── AuthenticationError      the key was refused
+     │    └── SubscriptionError        what was asked for was refused
      ├── FeedError                 the world between here and the exchange broke, or is not there yet
      │    ├── ConnectFailedError       nobody could be reached
      │    ├── ConnectionLostError      an open connection ended
+     │    ├── ReconnectFailedError     as many attempts to connect failed as were allowed
      │    ├── BackpressureError        a stream that may lose nothing was read too slowly
      │    └── NotReadyError            data was asked for before the first of it came
      └── FeedCrashedError          a bug in this library; its cause is chained
@@ -40,7 +42,9 @@ __all__ = [
     "MissingCredentialsError",
     "NotReadyError",
     "NotRegisteredError",
+    "ReconnectFailedError",
     "ScopeError",
+    "SubscriptionError",
     "UpbitStreamsError",
     "UsageError",
 ]
@@ -142,6 +146,29 @@ class AuthenticationError(ExchangeError):
         )
 
 
+class SubscriptionError(ExchangeError):
+    """The exchange refuses every request that asks for this, so it is asked for no more. It stays so until everybody
+    who wants it has left; then it may be tried again. Whatever else is wanted goes on.
+
+    All who want it get this error, also if only one of them gave the option that the exchange refuses: a type of one
+    market (and level, and indicator) is one subscription for all of them, with all that any of them asks for.
+
+    ``type_name`` and ``code`` say what it is, ``name`` and ``message`` are the exchange's own.
+    """
+
+    def __init__(self, type_name: str, code: str, name: str, message: str) -> None:
+        what = f"{type_name} of {code}" if code else type_name
+        said = " ".join(part for part in (name, message) if part)
+        super().__init__(
+            f"the exchange refuses every request for {what} ({said}); "
+            f"look at its options, and whether this region's exchange has it"
+        )
+        self.type_name = type_name
+        self.code = code
+        self.name = name
+        self.message = message
+
+
 class FeedError(UpbitStreamsError):
     """The feed is broken, or is not there yet."""
 
@@ -162,6 +189,24 @@ class ConnectionLostError(FeedError):
         super().__init__(f"connection lost: {why}")
         self.why = why
         self.code = code
+
+
+class ReconnectFailedError(FeedError):
+    """As many attempts in a row failed as ``Backoff.attempts`` allows, and the connection has given up. It stays so
+    until its manager is left; the other connections go on.
+
+    ``attempts`` is how many there were, ``why`` how the last one failed.
+    """
+
+    def __init__(self, url: str, attempts: int, why: str) -> None:
+        tried = "the attempt" if attempts == 1 else f"all of {attempts} attempts"
+        super().__init__(
+            f"gave up on {url}, as {tried} failed, the last one with: {why}; "
+            f"open the manager again to try again, or set Backoff.attempts to None, which never gives up"
+        )
+        self.url = url
+        self.attempts = attempts
+        self.why = why
 
 
 class BackpressureError(FeedError):

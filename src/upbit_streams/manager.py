@@ -14,10 +14,12 @@ from .engine.account import Account
 from .engine.connection import Connection
 from .engine.hub import Hub
 from .engine.independence import Witness
+from .engine.keepers import Keepers
 from .engine.login import Login
 from .engine.service import Tasks, first_of, open_service
 from .exceptions import DuplicateNameError, InvalidConfigError, ScopeError
 from .model.config import Config
+from .model.health import Health, PerformanceMetrics
 from .model.kinds import Endpoint
 from .model.metrics import ConnectionStatus, Independence
 from .rules.rate_limit import CONNECTS, RateLimit
@@ -37,13 +39,20 @@ class Manager:
     """Owns the connections and the clients. Made by :func:`open_manager`, never directly."""
 
     def __init__(
-        self, name: str, connections: Mapping[Endpoint, Connection], account: Account, login: Login, witness: Witness
+        self,
+        name: str,
+        connections: Mapping[Endpoint, Connection],
+        account: Account,
+        login: Login,
+        witness: Witness,
+        keepers: Keepers,
     ) -> None:
         self.name = name
         self._connections = connections
         self._account = account
         self._login = login
         self._witness = witness
+        self._keepers = keepers
         self._clients: dict[str, Client] = {}
         self._open = True
 
@@ -71,6 +80,7 @@ class Manager:
 
     def _close(self) -> None:
         self._open = False
+        self._keepers.close()
         for client in self._clients.values():
             client._close()
 
@@ -85,7 +95,7 @@ class Manager:
             raise InvalidConfigError(problem)
         self._login.replace(credentials)
         for connection in self._connections.values():
-            connection.hub.recover()  # at once, so that who waits from now on waits for the new key
+            connection.recover()  # at once, so that who waits from now on waits for the new key
 
     def status(self, endpoint: Endpoint = Endpoint.PUBLIC) -> ConnectionStatus:
         """How a connection stands and what it has counted. Cheap, any time."""
@@ -95,6 +105,20 @@ class Manager:
         """What the trouble of each connection did to the others, measured since the manager was opened. Cheap, any
         time."""
         return self._witness.report()
+
+    def health(self) -> Health:
+        """How well what is wanted is served, as it is at this moment. Cheap, any time.
+
+        A task of the manager looks at it every 30 s and logs it when the status has changed.
+        """
+        return self._keepers.health()
+
+    def metrics(self) -> PerformanceMetrics:
+        """What the manager does in numbers, as they are at this moment. Cheap, any time.
+
+        Rates are those of the last minute: a task of the manager samples the counters every 10 s.
+        """
+        return self._keepers.metrics()
 
     async def wait_status_changed(self, endpoint: Endpoint = Endpoint.PUBLIC) -> ConnectionStatus:
         """Wait until a connection's state changes, and return it. Cancelling it has no effect on anything.
@@ -162,8 +186,10 @@ async def open_manager(
         )
         for endpoint, hub in hubs.items()
     }
-    manager = managers[name] = Manager(name, connections, account, login, witness)
-    run = partial(first_of, **{f"{endpoint} connection": each.run for endpoint, each in connections.items()})
+    keepers = Keepers(name, list(connections.values()), account, wall)
+    manager = managers[name] = Manager(name, connections, account, login, witness, keepers)
+    tasks = {f"{endpoint} connection": each.run for endpoint, each in connections.items()}
+    run = partial(first_of, **tasks, **keepers.tasks())
     try:
         async with open_service(run, f"{name} connections"):
             try:

@@ -64,6 +64,7 @@ class Pull:
         nothing. Leaving the client's scope gives everything back. Raises :class:`InvalidCodeError` for a malformed
         code, :class:`MissingCredentialsError` for what needs an API key if there is none, :class:`InvalidConfigError`
         if a key would travel unencrypted, :class:`ConflictError` for more indicators than the exchange serves,
+        :class:`SubscriptionError` for what the exchange refuses to those who have asked for it before,
         :class:`UsageError` for an empty request. A cancelled call, or one that raises, has registered nothing or all.
         """
         self._check_open()
@@ -71,9 +72,9 @@ class Pull:
         new = frozenset(
             want for want in asked if (have := self._interests.get(want.topic)) is None or not have.covers(want)
         )
-        parts = self._parts(new)
-        for hub, wants in parts.items():
+        for hub, wants in self._parts(asked).items():
             hub.check(wants)
+        parts = self._parts(new)
         for hub, wants in parts.items():
             hub.register(wants)
             self._registered |= wants
@@ -89,14 +90,14 @@ class Pull:
         exchange serves them, so that nothing is missed from then on.
 
         Raises :class:`NotReadyError` after ``timeout`` seconds; it names what is missing and tells how the connection
-        stands. Raises :class:`AuthenticationError` if the exchange refuses the key. Cancelling it has no effect on
-        anything.
+        stands. Raises :class:`AuthenticationError` if the exchange refuses the key, :class:`SubscriptionError` if it
+        refuses one of the interests. Cancelling it has no effect on anything.
         """
         self._check_open()
         wants = list(self._interests.values())
         with anyio.move_on_after(timeout):
             for want in wants:
-                await self._hub(want).wait_ready(want)
+                await self._hub(want).wait_ready(want, wants)
                 self._check_open()
         self._check_open()
         if missing := [want for want in wants if not self._hub(want).is_ready(want)]:
@@ -106,7 +107,7 @@ class Pull:
         """The latest ticker of a market, from memory.
 
         Raises :class:`NotRegisteredError` if this client has no interest in it, :class:`NotReadyError` if none has come
-        yet.
+        yet, :class:`SubscriptionError` if the exchange refuses it.
         """
         return self._latest(DataType.TICKER, code)
 
@@ -138,7 +139,7 @@ class Pull:
         """The last that was told of one of your orders, from memory. ``epoch`` says how old that may be: what happened
         while nobody was connected was not told.
 
-        Orders that are done are kept for a while, the last 1,000 of them. Raises :class:`NotRegisteredError` if this
+        Orders that are done are kept for a day, the last 1,000 of them. Raises :class:`NotRegisteredError` if this
         client has no interest in your orders, :class:`NotReadyError` if nothing was told of this one.
         """
         markets = self._order_markets()
@@ -199,14 +200,15 @@ class Pull:
         if found is None:
             self._check_open()
             raise NotRegisteredError(want.type.name, want.code)
+        self._hub(found).check_refused(found)
         return found
 
     def _order_markets(self) -> set[str]:
         """The markets in whose orders this client has an interest; an empty text is all of them."""
-        markets = {want.code for want in self._interests.values() if want.type is DataType.MY_ORDER}
-        if not markets:
-            self._interest(Want(DataType.MY_ORDER))
-        return markets
+        wants = [want for want in self._interests.values() if want.type is DataType.MY_ORDER]
+        for want in wants or [Want(DataType.MY_ORDER)]:
+            self._interest(want)
+        return {want.code for want in wants}
 
     def _not_ready(self, *wants: Want) -> NotReadyError:
         missing = sorted((want.type.name, want.code) for want in wants)

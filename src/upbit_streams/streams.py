@@ -1,6 +1,6 @@
 """What a consumer iterates."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any, Generic, Self, TypeVar, cast
 
@@ -11,12 +11,12 @@ from .engine.hub import Hub
 from .exceptions import ScopeError
 from .model.events import Event
 from .model.metrics import StreamStatistics
-from .model.notices import EpochStarted
+from .model.notices import Notice
 from .model.subscriptions import Wants
 
 __all__ = ["Batches", "EventStream"]
 
-E_co = TypeVar("E_co", bound=Event | EpochStarted, covariant=True)
+E_co = TypeVar("E_co", bound=Event | Notice, covariant=True)
 
 
 class EventStream(anyio.AsyncContextManagerMixin, Generic[E_co]):
@@ -30,7 +30,7 @@ class EventStream(anyio.AsyncContextManagerMixin, Generic[E_co]):
                 ...
 
     Across a reconnect the stream goes on; ``event.epoch`` tells which life of the connection an event comes from. If it
-    has notices, an :class:`EpochStarted` stands before the first event of each.
+    has notices, they stand between the events, where they belong.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class EventStream(anyio.AsyncContextManagerMixin, Generic[E_co]):
         enter: Callable[["EventStream[Any]"], None],
         leave: Callable[["EventStream[Any]"], None],
         *,
-        notices: bool,
+        notices: Collection[type[Notice]],
     ) -> None:
         self._parts = parts
         self._policy = policy
@@ -80,19 +80,20 @@ class EventStream(anyio.AsyncContextManagerMixin, Generic[E_co]):
 
         Cancelling it loses nothing: the event stays for the next call. Raises :class:`ScopeError` outside the stream's
         block; :class:`AuthenticationError`, once, when the exchange refuses the key that this stream needs, after what
-        had come before: who goes on waits for another key; :class:`BackpressureError` if its policy is ``Fail`` and it
-        was read too slowly.
+        had come before: who goes on waits for another key; :class:`SubscriptionError` when the exchange refuses a part
+        of what this stream is of, and every time from then on; :class:`BackpressureError` if its policy is ``Fail`` and
+        it was read too slowly.
         """
         try:
             return cast("E_co", await self._open().receive())
-        except (anyio.ClosedResourceError, anyio.EndOfStream):
+        except anyio.ClosedResourceError:
             raise _closed() from None
 
     def receive_nowait(self) -> E_co:
         """The next event if one waits. Raises ``anyio.WouldBlock`` if none does, and otherwise as :meth:`receive`."""
         try:
             return cast("E_co", self._open().receive_nowait())
-        except (anyio.ClosedResourceError, anyio.EndOfStream):
+        except anyio.ClosedResourceError:
             raise _closed() from None
 
     def batches(self) -> "Batches[E_co]":
@@ -107,11 +108,12 @@ class EventStream(anyio.AsyncContextManagerMixin, Generic[E_co]):
         :meth:`receive`."""
         try:
             return await self._open().receive_batch()
-        except (anyio.ClosedResourceError, anyio.EndOfStream):
+        except anyio.ClosedResourceError:
             raise _closed() from None
 
     def check(self) -> None:
-        """Raise :class:`ConflictError` if no connection can serve it beside what is wanted already."""
+        """Raise :class:`ConflictError` if no connection can serve it beside what is wanted already,
+        :class:`SubscriptionError` if the exchange refuses some of it."""
         for hub, wants in self._parts.items():
             hub.check(wants)
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from docs import generate
+from upbit_streams import ConnectionState
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "adding-a-data-type.md"
@@ -20,6 +21,12 @@ _PROGRAM = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 def test_the_page_of_the_fields_is_what_the_table_says() -> None:
     up_to_date = generate.PAGE.read_text(encoding="utf-8") == generate.tables()
     assert up_to_date, f"docs/fields.md is out of date; write it anew with: {generate.COMMAND}"
+
+
+def test_the_picture_of_the_states_is_what_the_table_says() -> None:
+    up_to_date = generate.STATES.read_text(encoding="utf-8") == generate.states()
+    assert up_to_date, f"docs/states.txt is out of date; write it anew with: {generate.COMMAND}"
+    assert all(state in generate.states() for state in ConnectionState)
 
 
 def apply(changes: str, file: Path) -> None:

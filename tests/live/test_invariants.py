@@ -16,6 +16,7 @@ from upbit_streams import (
     DataType,
     DropOldest,
     Epoch,
+    EpochStarted,
     EventStream,
     NotReadyError,
     TradeEvent,
@@ -24,7 +25,7 @@ from upbit_streams.engine.backpressure import Channel
 from upbit_streams.engine.hub import Hub
 from upbit_streams.model.subscriptions import wants_of
 from upbit_streams.rules.rate_limit import MESSAGES, RateLimit
-from upbit_streams.testing import SimulatedExchange
+from upbit_streams.testing import Refusal, SimulatedExchange
 
 Run = Callable[..., Any]
 
@@ -192,6 +193,25 @@ def test_e5_an_older_epoch_never_overwrites_a_newer_one(virtual_run: Run, number
             assert latest.sequential_id // 1_000_000 == max(numbers[: place + 1])
 
     virtual_run(main)
+
+
+async def test_e5_what_an_epoch_has_left_behind_is_not_shown_as_the_present_state() -> None:
+    """Who opens a stream while the connection is down gets nothing of the epoch that is over, and no notice of it."""
+    async with open_world() as world, world.manager.open_client("strategy") as client:
+        async with client.stream(DataType.TRADE, CODES):
+            await anyio.sleep(5)
+            world.exchange.refusal = Refusal(503, "maintenance")
+            world.exchange.end_sessions(wall())
+            await anyio.sleep(1)
+            async with client.stream(DataType.TRADE, CODES, notices=True) as trades:
+                await anyio.sleep(1)
+                world.exchange.refusal = None
+                await anyio.sleep(10)
+                began, first, *_ = await trades.receive_batch()
+                assert isinstance(began, EpochStarted)
+                assert (began.epoch.number, began.missing_from, began.down) == (2, None, None)
+                assert isinstance(first, TradeEvent)
+                assert first.epoch.number == 2
 
 
 class _UserError(Exception):

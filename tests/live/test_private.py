@@ -33,7 +33,7 @@ from upbit_streams import (
     indicator,
     signal,
 )
-from upbit_streams.testing import Refusal
+from upbit_streams.testing import Close, Delay, Fault, Refusal, SlowClose, Stall, play
 
 Nobody = Credentials("nobody", "knows")
 
@@ -144,6 +144,55 @@ async def test_after_a_reconnect_the_consumer_is_told_from_when_to_when_events_m
             order = await orders.receive()
             assert isinstance(order, MyOrderEvent)
             assert (order.uuid, order.epoch) == (seen, told.epoch)
+            assert missed in world.account.open_orders()
+
+
+@pytest.mark.parametrize(
+    ("script", "told_at"),
+    [
+        ((SlowClose(lasts=60, seconds=5), Close(after=18)), 19.0),  # before the ping of 20 s
+        ((Delay(after=15, lasts=20, seconds=8), Close(after=3)), 19.0),  # which comes before what is on its way
+        ((Stall(after=15, lasts=20), SlowClose(lasts=60, seconds=5), Close(after=6)), 18.0),
+    ],
+)
+async def test_what_happens_while_the_exchange_takes_its_time_to_say_goodbye_may_be_missing(
+    script: tuple[Fault, ...], told_at: float
+) -> None:
+    async with open_private_world() as world, world.manager.open_client("strategy") as client:
+        async with client.stream(DataType.MY_ORDER) as orders, anyio.create_task_group() as group:
+            await orders.receive()
+            opened = wall()
+            group.start_soon(play, script, world.exchange, wall)
+            await anyio.sleep(16)
+            seen = [world.account.place(wall(), "KRW-BTC", "BID", price=world.price() - 5_000_000, volume="0.1")]
+            await anyio.sleep(told_at - 16)
+            missed = world.account.place(wall(), "KRW-BTC", "BID", price=world.price() - 5_000_000, volume="0.2")
+            while not isinstance(told := await orders.receive(), EpochStarted):
+                assert isinstance(told, MyOrderEvent)
+                assert told.uuid in seen
+            assert missed in world.account.open_orders()
+            assert told.missing_from is not None
+            assert told.missing_from <= opened + told_at < told.missing_to
+            group.cancel_scope.cancel()
+
+
+async def test_pongs_of_an_exchange_that_answers_nothing_else_do_not_show_that_nothing_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with open_private_world() as world, world.manager.open_client("strategy") as client:
+        async with client.stream(DataType.MY_ORDER) as orders:
+            await orders.receive()
+            await anyio.sleep(50)
+            [session] = world.exchange.sessions_of(Endpoint.PRIVATE)
+            monkeypatch.setattr(session, "_is_silent", True)
+            await anyio.sleep(50)
+            missed = world.account.place(wall(), "KRW-BTC", "BID", price=world.price() - 5_000_000, volume="0.1")
+            told_at = wall()
+            told = await orders.receive()
+            assert isinstance(told, EpochStarted)
+            assert "did not confirm the request within 5 s" in told.epoch.reason
+            assert told.missing_from is not None
+            assert told.missing_from <= told_at < told.missing_to
             assert missed in world.account.open_orders()
 
 
@@ -572,7 +621,7 @@ async def test_another_key_is_tried_at_once_and_starts_its_own_count() -> None:
             world.manager.set_credentials(credentials_of(world.account))
             await anyio.sleep(0.1)
             await client.wait_ready(timeout=1)
-            assert world.manager.status(Endpoint.PRIVATE).state is ConnectionState.CONNECTED
+            assert world.manager.status(Endpoint.PRIVATE).state is ConnectionState.ACTIVE
 
 
 async def test_while_nobody_is_connected_nothing_is_served() -> None:

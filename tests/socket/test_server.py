@@ -205,6 +205,7 @@ async def test_a_refusal_is_the_answer_to_the_handshake(status: int) -> None:
             pass
 
 
+@pytest.mark.breaches
 async def test_the_sixth_connect_within_a_second_gets_429() -> None:
     async with served(still_market()) as (simulated, url):
         for _ in range(5):
@@ -519,6 +520,7 @@ async def the_end(transport: Transport) -> tuple[list[bytes], int]:
     return frames, lost.value.code
 
 
+@pytest.mark.breaches
 @pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
 async def test_both_fronts_say_the_same_to_the_same_script(
     script: Sequence[str], monkeypatch: pytest.MonkeyPatch
@@ -598,6 +600,7 @@ async def subscribe(transport: Transport, *asked: dict[str, Any]) -> None:
     assert len(answer["result"]) == len(asked)
 
 
+@pytest.mark.breaches
 @pytest.mark.parametrize("endpoint", ["private", "info"])
 async def test_a_login_is_checked_at_the_handshake(endpoint: str) -> None:
     async with served(still_market()) as (simulated, url):

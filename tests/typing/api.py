@@ -13,6 +13,7 @@ from upbit_streams import (
     IndicatorEvent,
     MyAssetEvent,
     MyOrderEvent,
+    Notice,
     OrderbookEvent,
     Subscription,
     TickerEvent,
@@ -52,11 +53,11 @@ async def what_is_told_once_comes_with_notices(client: Client) -> None:
             if not isinstance(change, EpochStarted):
                 assert_type(change.epoch.number, int)
     async with client.stream(DataType.ANNOUNCEMENT, notices=True) as announcements:
-        assert_type(await announcements.receive(), AnnouncementEvent | EpochStarted)
+        assert_type(await announcements.receive(), AnnouncementEvent | Notice)
     async with client.stream(DataType.MY_ORDER, notices=False) as bare:
         assert_type(await bare.receive(), MyOrderEvent)
     async with client.stream(DataType.TRADE, "KRW-BTC", notices=True) as trades:
-        assert_type(await trades.receive(), TradeEvent | EpochStarted)
+        assert_type(await trades.receive(), TradeEvent | Notice)
     rsi = indicator("rsi", "5m", period=14)
     async with client.stream(DataType.INDICATOR, "KRW-BTC", indicators=rsi) as values:
         assert_type(await values.receive_batch(), list[IndicatorEvent | EpochStarted])

@@ -11,15 +11,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.world import numbered_trade
 
-from upbit_streams import AuthenticationError, BackpressureError, DropOldest, Epoch, EpochStarted, Fail, TradeEvent
+from upbit_streams import (
+    AuthenticationError,
+    BackpressureError,
+    DropOldest,
+    Epoch,
+    EpochEnded,
+    EpochStarted,
+    Fail,
+    Lagged,
+    Notice,
+    Stale,
+    TradeEvent,
+)
 from upbit_streams.engine.backpressure import Channel
 from upbit_streams.testing import settle
 
 Run = Callable[..., Any]
+ALL: tuple[type[Notice], ...] = (EpochStarted, EpochEnded, Lagged, Stale)
 
 
 def _epoch(number: int) -> Epoch:
-    return Epoch(connection="private", number=number, started_at=0.0, wall_offset=0.0, reason="test")
+    return Epoch(connection="private", number=number, started_at=number * 5.0, wall_offset=0.0, reason="test")
 
 
 EPOCHS = [_epoch(number) for number in range(50)]
@@ -38,7 +51,7 @@ def _refused() -> AuthenticationError:
 
 
 @contextmanager
-def _channel(policy: DropOldest | Fail, *, notices: bool = False) -> Iterator[Channel]:
+def _channel(policy: DropOldest | Fail, *, notices: Any = ()) -> Iterator[Channel]:
     channel = Channel(policy, notices=notices)
     try:
         yield channel
@@ -57,11 +70,11 @@ def test_e4_published_is_delivered_and_dropped_and_buffered(
 
     async def main() -> None:
         published, epoch, taken = 0, 0, list[Any]()
-        with _channel(policy, notices=True) as channel:
+        with _channel(policy, notices=(EpochStarted,)) as channel:
             channel.begin(EPOCHS[0], 0.0)
 
             async def wait() -> None:
-                with suppress(anyio.EndOfStream, anyio.ClosedResourceError, BackpressureError):
+                with suppress(anyio.ClosedResourceError, BackpressureError):
                     taken.append(await channel.receive())
 
             async with anyio.create_task_group() as group:
@@ -79,11 +92,11 @@ def test_e4_published_is_delivered_and_dropped_and_buffered(
                                 with anyio.move_on_after(0.1):
                                     taken += await channel.receive_batch()
                             # Among several that wait, each backend has its own order.
-                            case "wait" if not channel._receive.statistics().tasks_waiting_receive:
+                            case "wait" if not channel._waiters:
                                 group.start_soon(wait)
                                 await settle()
                             case "reconnect" if epoch < 49:
-                                channel.end(EPOCHS[epoch], published)
+                                channel.end(EPOCHS[epoch], "test", published, published)
                                 epoch += 1
                                 channel.begin(EPOCHS[epoch], published)
                     except (anyio.WouldBlock, BackpressureError):
@@ -107,7 +120,7 @@ def test_e7_an_epoch_is_announced_before_its_first_event_whatever_is_dropped(
 ) -> None:
     async def main() -> None:
         number, epoch = 0, 1
-        with _channel(DropOldest(capacity), notices=True) as channel:
+        with _channel(DropOldest(capacity), notices=(EpochStarted,)) as channel:
             channel.begin(EPOCHS[1], 1.0)
             taken: list[Any] = []
 
@@ -122,7 +135,7 @@ def test_e7_an_epoch_is_announced_before_its_first_event_whatever_is_dropped(
                         number += 1
                         put()
                     case "reconnect" if epoch < 49:
-                        channel.end(EPOCHS[epoch], epoch + 0.5)
+                        channel.end(EPOCHS[epoch], "test", epoch + 0.5, epoch + 0.5)
                         epoch += 1
                         channel.begin(EPOCHS[epoch], float(epoch))
                     case _:
@@ -144,22 +157,94 @@ def test_e7_an_epoch_is_announced_before_its_first_event_whatever_is_dropped(
     virtual_run(main)
 
 
-async def test_notices_do_not_grow_behind_a_consumer_that_does_not_read() -> None:
-    with _channel(DropOldest(4), notices=True) as channel:
+@pytest.mark.parametrize("kinds", [(EpochStarted,), ALL])
+async def test_b1_notices_do_not_grow_behind_a_consumer_that_does_not_read(kinds: Sequence[type[Notice]]) -> None:
+    with _channel(DropOldest(4), notices=kinds) as channel:
         for number in range(10_000):
             epoch = _epoch(number)
             channel.begin(epoch, float(number))
             channel.put(_trade(number, epoch))
             channel.put(_trade(number, epoch))
-            channel.end(epoch, float(number))
-        assert len(channel._notices) <= 6
-        first = channel.receive_nowait()
-        assert isinstance(first, EpochStarted)
+            channel.tell(Stale(epoch, "trade", "KRW-BTC", 60.0, 10.0))
+            channel.end(epoch, "test", float(number), float(number))
+        assert channel._notices is not None
+        assert len(channel._notices) <= 3 * 6
+        taken = [channel.receive_nowait() for _ in range(4)]
+        first = next(item for item in taken if isinstance(item, EpochStarted))
         assert first.missing_from is None
 
 
+whatever = st.sampled_from(["put", "put", "put", "take", "batch", "wait", "end", "begin", "stale"])
+
+
+@given(capacity=st.integers(1, 5), steps=st.lists(whatever, max_size=60))
+def test_e7_every_notice_stands_exactly_where_it_belongs(virtual_run: Run, capacity: int, steps: Sequence[str]) -> None:
+    """Who counts what is delivered, and what is told to be missing, always knows which event comes next."""
+
+    async def main() -> None:
+        published, number, is_open, taken = 0, 1, True, list[Any]()
+        with _channel(DropOldest(capacity), notices=ALL) as channel:
+            channel.begin(EPOCHS[1], 0.0)
+
+            async def wait() -> None:
+                with suppress(anyio.ClosedResourceError):
+                    taken.append(await channel.receive())
+
+            async with anyio.create_task_group() as group:
+                for step in [*steps, *["take"] * 150]:
+                    with suppress(anyio.WouldBlock):
+                        match step:
+                            case "put" if is_open:
+                                channel.put(_trade(published, EPOCHS[number]))
+                                published += 1
+                            case "take":
+                                await settle()
+                                taken.append(channel.receive_nowait())
+                            case "batch":
+                                await settle()
+                                with anyio.move_on_after(0.1):
+                                    taken += await channel.receive_batch()
+                            case "wait" if not channel._waiters:
+                                group.start_soon(wait)
+                                await settle()
+                            case "end" if is_open:
+                                channel.end(EPOCHS[number], "test", published, published)
+                                is_open = False
+                            case "begin" if not is_open and number < 49:
+                                number += 1
+                                channel.begin(EPOCHS[number], published)
+                                is_open = True
+                            case "stale" if is_open:
+                                channel.tell(Stale(EPOCHS[number], "trade", "KRW-BTC", published, 1.0))
+                channel.close()
+        index, told, ended = 0, 0, 0
+        for item in taken:
+            match item:
+                case EpochStarted():
+                    assert item.epoch.number > told
+                    assert told == ended, "one began before the other ended"
+                    assert item.missing_to == index, "it is not where it began"
+                    told = item.epoch.number
+                case EpochEnded():
+                    assert item.epoch.number >= told > ended
+                    assert item.ended_at <= index
+                    ended = told
+                case Lagged(dropped):
+                    assert dropped > 0
+                    index += dropped
+                case Stale():
+                    assert item.silent_for == index, "it is not where it fell silent"
+                case _:
+                    assert item.sequential_id == index, "something is missing that nobody told"
+                    assert item.epoch.number == told != ended
+                    index += 1
+        assert index == published == channel.statistics().delivered + channel.statistics().dropped
+
+    virtual_run(main)
+
+
 async def test_a_notice_wakes_who_waits_although_no_event_comes() -> None:
-    with _channel(Fail(4), notices=True) as channel:
+    with _channel(Fail(4), notices=(EpochStarted,)) as channel:
         seen: list[Any] = []
 
         async def consume() -> None:
@@ -171,13 +256,33 @@ async def test_a_notice_wakes_who_waits_although_no_event_comes() -> None:
             await settle()
             channel.begin(EPOCHS[1], 1.0)
             await settle()
-            assert seen == [EpochStarted(EPOCHS[1], None, 1.0)]
-            channel.end(EPOCHS[1], 2.0)
-            channel.begin(EPOCHS[2], 3.0)
+            assert seen == [EpochStarted(EPOCHS[1], None, 1.0, None)]
+            channel.end(EPOCHS[1], "test", 2.0, 2.5)
+            channel.begin(EPOCHS[2], 3.0)  # its handshake was done at 10
             channel.put(_trade(1, EPOCHS[2]))
             await settle()
-            assert seen[1:] == [EpochStarted(EPOCHS[2], 2.0, 3.0), _trade(1, EPOCHS[2])]
+            assert seen[1:] == [EpochStarted(EPOCHS[2], 2.0, 3.0, 10.0 - 2.5), _trade(1, EPOCHS[2])]
             group.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("step", [-3600.0, -1.0, 0.0, 3600.0])
+@pytest.mark.parametrize("is_taken", [True, False])
+async def test_how_long_it_was_down_does_not_depend_on_the_clock_of_the_wall(step: float, is_taken: bool) -> None:
+    """That may be set between two epochs. Each was connected 4 s after the end of the one before it, and lived 6 s."""
+
+    offsets = [1e9 + number * step for number in range(4)]
+    epochs = [Epoch("public", n, offset + n * 10.0, offset, "test") for n, offset in enumerate(offsets)]
+    with _channel(Fail(4), notices=(EpochStarted,)) as channel:
+        taken: list[Any] = []
+        for epoch in epochs:
+            channel.begin(epoch, epoch.started_at)
+            if is_taken or epoch.number == 0:
+                taken.append(channel.receive_nowait())
+            channel.end(epoch, "test", epoch.started_at + 6.0, epoch.started_at + 6.0)
+        if not is_taken:
+            taken.append(channel.receive_nowait())
+        # Lives that nobody was told of in time are told as one, from the first end to the last start.
+        assert [one.down for one in taken] == [None, *([4.0] * 3 if is_taken else [24.0])]
 
 
 async def test_fail_gives_what_waits_and_then_says_how_much_was_missed() -> None:
@@ -239,7 +344,7 @@ async def test_a_failure_reaches_everybody_who_waits_and_goes_away() -> None:
 
 
 async def test_nothing_of_an_epoch_comes_before_its_notice() -> None:
-    with _channel(Fail(4), notices=True) as channel:
+    with _channel(Fail(4), notices=(EpochStarted,)) as channel:
         channel.put(_trade(0, EPOCHS[1]))
         with pytest.raises(anyio.WouldBlock):
             channel.receive_nowait()
@@ -248,3 +353,73 @@ async def test_nothing_of_an_epoch_comes_before_its_notice() -> None:
         assert isinstance(channel.receive_nowait(), EpochStarted)
         assert _numbers([channel.receive_nowait()]) == [1]
         assert channel.statistics().published == 1
+
+
+@given(
+    policy=st.one_of(st.builds(DropOldest, st.integers(1, 4)), st.builds(Fail, st.just(1000))),
+    kinds=st.sampled_from([(), (EpochStarted,), ALL]),
+    receivers=st.integers(1, 3),
+    steps=st.lists(st.sampled_from(["put", "put", "nowait", "batch", "cancel", "rest", "reconnect"]), max_size=40),
+)
+def test_e4_several_receivers_lose_nothing_together(
+    virtual_run: Run, policy: Any, kinds: Sequence[type[Notice]], receivers: int, steps: Sequence[str]
+) -> None:
+    """Whoever of them is cancelled, and however they take."""
+
+    async def main() -> None:
+        published, epoch, taken = 0, 1, list[Any]()
+        with _channel(policy, notices=kinds) as channel:
+            channel.begin(EPOCHS[1], 0.0)
+            scopes: list[anyio.CancelScope] = []
+
+            async def consume() -> None:
+                with suppress(anyio.ClosedResourceError):
+                    while True:
+                        with anyio.CancelScope() as scope:
+                            scopes.append(scope)
+                            while True:
+                                taken.append(await channel.receive())
+
+            async with anyio.create_task_group() as group:
+                for _ in range(receivers):
+                    group.start_soon(consume)
+                for step in steps:
+                    match step:
+                        case "put":
+                            channel.put(_trade(published, EPOCHS[epoch]))
+                            published += 1
+                        case "nowait":
+                            with suppress(anyio.WouldBlock):
+                                taken.append(channel.receive_nowait())
+                        case "batch":
+                            with anyio.move_on_after(0.1):
+                                taken += await channel.receive_batch()
+                        case "cancel" if scopes:
+                            scopes.pop(0).cancel()
+                        case "reconnect" if epoch < 49:
+                            channel.end(EPOCHS[epoch], "test", 0.0, 0.0)
+                            epoch += 1
+                            channel.begin(EPOCHS[epoch], 0.0)
+                        case _:
+                            await settle()
+                await settle()
+                assert channel.statistics().buffered == 0, "somebody waits, and something lies there"
+                channel.close()
+                group.cancel_scope.cancel()
+            ledger = channel.statistics()
+            assert sorted(_numbers(taken)) == sorted(set(_numbers(taken))), "one came twice"
+            assert ledger.delivered == len(_numbers(taken)) == published - ledger.dropped
+            if Lagged in kinds:
+                assert sum(item.dropped for item in taken if isinstance(item, Lagged)) == ledger.dropped
+
+    virtual_run(main)
+
+
+async def test_notices_of_many_markets_cost_little() -> None:
+    """When a connection falls silent, all of its markets do so in one moment."""
+    with _channel(DropOldest(4), notices=ALL) as channel:
+        channel.begin(EPOCHS[1], 0.0)
+        for number in range(3000):
+            channel.tell(Stale(EPOCHS[1], "trade", f"KRW-{number}", 60.0, 1.0))
+        channel.end(EPOCHS[1], "test", 0.0, 0.0)
+        assert len(await channel.receive_batch()) == 3002

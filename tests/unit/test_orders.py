@@ -622,7 +622,6 @@ def act(world: World, action: tuple[Any, ...]) -> None:
     world.wait(pause)
 
 
-@settings(max_examples=25)
 @given(seed=st.integers(0, 1000), script=st.lists(actions, min_size=5, max_size=40))
 def test_whatever_accounts_do_everything_agrees(seed: int, script: list[tuple[Any, ...]]) -> None:
     with localcontext() as context:
@@ -642,7 +641,7 @@ def test_whatever_accounts_do_everything_agrees(seed: int, script: list[tuple[An
         assert len({(trade.code, trade.sequential_id) for trade in trades}) == len(trades)
 
 
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(seed=st.integers(0, 1000), script=st.lists(actions, min_size=5, max_size=15))
 def test_the_same_orders_at_the_same_times_make_the_same_history(seed: int, script: list[tuple[Any, ...]]) -> None:
     worlds = [World(RICH, RICH, RICH, seed=seed) for _ in range(2)]

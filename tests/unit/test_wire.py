@@ -102,7 +102,9 @@ def test_the_subscriptions_of_the_samples_are_read_in_both_spellings() -> None:
     _, [reply] = DECODERS[Format.DEFAULT].decode([default.read_bytes()], EPOCH, 0.0)
     assert DECODERS[Format.SIMPLE].decode([simple.read_bytes()], EPOCH, 0.0) == ([], [reply])
     markets = frozenset({"KRW-BTC", "KRW-ETH"})
-    assert reply == SubscriptionsReply("unique uuid", (Subscribed("ticker", markets), Subscribed("orderbook", markets)))
+    assert reply == SubscriptionsReply(
+        "unique uuid", (Subscribed("ticker", markets), Subscribed("orderbook", markets, 0.0))
+    )
 
 
 @needs_shared

@@ -89,7 +89,7 @@ async def open_feeds(
     async with AsyncExitStack() as stack:
         if private:
             markets = codes if DataType.MY_ORDER in private else ()
-            stream = client.stream(private, markets, backpressure=Fail(_CAPACITY), notices=True)
+            stream = client.stream(private, markets, backpressure=Fail(_CAPACITY))
             streams[Endpoint.PRIVATE] = await stack.enter_async_context(stream)
         if public:
             quotes = client.stream(public, codes, backpressure=DropOldest(_CAPACITY), notices=False)

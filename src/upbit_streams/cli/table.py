@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from upbit_streams import ConnectionState, DataType, Endpoint, EpochStarted, Event, Manager
+from upbit_streams import DataType, Endpoint, EpochStarted, Event, Manager
 
 from .account import Announcements, Balances, Orders
 from .columns import fitted, share
@@ -147,7 +147,7 @@ class LiveTable:
         rate = self._rates[endpoint].of(total, anyio.current_time())
         lost = self._feeds.streams[endpoint].statistics().dropped
         facts = f" · epoch {status.epoch.number} · {total} events · {rate:.0f} a second · {lost} lost"
-        if status.state is ConnectionState.CONNECTED:
+        if status.state.is_open:
             return Text.assemble(("connected", "green"), f" to {status.url}{facts}")
         return Text.assemble((f"{status.state.value}: {status.reason}", "yellow"), facts)
 

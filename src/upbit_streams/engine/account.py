@@ -65,6 +65,14 @@ class Account:
         elif kind is DataType.ANNOUNCEMENT:
             self.announcements.clear()
 
+    def forget_done(self, before: float) -> int:
+        """Drop the orders that were done before then, in seconds since the Unix epoch. Returns how many there were."""
+        dropped = 0
+        while self.done_orders and next(iter(self.done_orders.values())).received_at < before:
+            self.done_orders.popitem(last=False)
+            dropped += 1
+        return dropped
+
     def clear(self) -> None:
         """It is somebody else's account from now on."""
         for kept in (self.open_orders, self.done_orders, self.balances, self.announcements):

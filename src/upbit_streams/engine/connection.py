@@ -1,28 +1,34 @@
 """Life after life of one connection: connect, live, back off, again. It never gives up, but for a key that is
-refused."""
+refused, and where a limit was set."""
 
 import logging
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
 import anyio
 
-from ..exceptions import AuthenticationError, ExchangeError, FeedError, HandshakeRefusedError
+from ..exceptions import AuthenticationError, ExchangeError, FeedError, HandshakeRefusedError, ReconnectFailedError
 from ..model.config import Config, check_login
 from ..model.epoch import Epoch
 from ..model.kinds import Endpoint
 from ..model.metrics import ConnectionState, ConnectionStatus
 from ..model.secret import Secret
 from ..rules.backoff import delay, next_failures
+from ..rules.health import Counts, Standing
+from ..rules.lifecycle import Step, follow
 from ..rules.login import refused_handshake
 from ..rules.rate_limit import RateLimit
+from ..rules.refusals import block_seconds
 from ..transport.interface import Connector, Transport
 from ..wire.decode import Decoder
 from .epoch_scope import Counters, EpochScope
 from .hub import Hub
-from .independence import Facts, Witness
+from .independence import Witness
 from .login import Login
+from .reconciler import Truth
+from .watchdog import Watchdog
 
 __all__ = ["Connection"]
 
@@ -56,18 +62,23 @@ class Connection:
         self._wall = wall
         self._draw = draw
         self._decoder = Decoder(config.format, self._shown)
+        self._watchdog = Watchdog(hub)
         self.counters = Counters()
+        self._truth = Truth()
         self._state = ConnectionState.DISCONNECTED
         self._epoch: Epoch | None = None
         self._reason = "first connect"
+        self._served_until = anyio.current_time()
+        """When it was last active, or nobody had asked it for anything."""
         self._failed_attempts = 0
         self._failures = 0
         """How many attempts and epochs in a row came to nothing."""
         self._refusals = 0
         """How many logins in a row were refused."""
+        self._has_given_up = False
         self._access_key: Secret | None = None
         self._changed = anyio.Event()
-        witness.watch(self.name, self._facts)
+        witness.watch(self.name, self.counts)
 
     def check_login(self) -> None:
         """Raise :class:`UsageError` if this connection needs a key that there is not, or that would be overheard."""
@@ -80,12 +91,13 @@ class Connection:
         try:
             await self._supervise()
         finally:
-            self._enter(ConnectionState.DISCONNECTED, "its manager has been left")
+            self._take(Step.LEFT, "its manager has been left")
 
     async def _supervise(self) -> NoReturn:
         while True:
             await self._wait_wanted()
-            self._enter(ConnectionState.CONNECTING if self._epoch is None else ConnectionState.RECONNECTING)
+            if self._state is ConnectionState.DISCONNECTED:
+                self._take(Step.WANTED)
             key = self._login.replaced if self._login else None
             refused: ExchangeError | FeedError | None = None
             try:
@@ -97,6 +109,8 @@ class Connection:
                 self._in_trouble(str(why))
             else:
                 refused = await self._live(transport)
+            if self._failures >= (self._config.backoff.attempts or math.inf):
+                await self._give_up()
             if key is not None and isinstance(refused, AuthenticationError):
                 await self._take_refusal(refused, key)
             elif self.hub.wants.union:
@@ -110,15 +124,32 @@ class Connection:
                 await key.wait()
         elif not key.is_set():
             refused = refused.again(self._refusals)
-            self._enter(ConnectionState.ERROR, str(refused))
+            self._take(Step.REFUSED, self._shown(str(refused)))
             _log.error("%s: %s", self.name, refused)
             self.hub.fail(partial(refused.again, self._refusals))
-            await key.wait()  # whoever replaces it lets the hub recover
+            await key.wait()  # whoever replaces it calls recover()
+            self._take(Step.RENEWED)
         if key.is_set():
             self._failures = self._refusals = 0
 
+    async def _give_up(self) -> NoReturn:
+        """Tell everybody who waits for this connection that it will not come back."""
+        error = partial(ReconnectFailedError, self._url, self._failures, self._reason)
+        self._take(Step.REFUSED, str(error()))
+        _log.error("%s: %s", self.name, self._reason)
+        self._has_given_up = True
+        self.hub.fail(error)
+        while True:
+            await anyio.sleep_forever()
+
+    def recover(self) -> None:
+        """There is another key: whoever waits from now on waits for that. What has given up stays so."""
+        if not self._has_given_up:
+            self.hub.recover()
+
     def _pause(self) -> float:
         pause = delay(self._failures, self._config.backoff, self._draw())
+        pause = max(pause, self._connects.wait(anyio.current_time()))
         _log.info("%s: %s; next attempt in %.1f s", self.name, self._reason, pause)
         return pause
 
@@ -130,9 +161,12 @@ class Connection:
         await self._pass_connect_limit()
         refused: HandshakeRefusedError
         try:
-            return await self._connector(self._url, self._config, token)
+            transport = await self._connector(self._url, self._config, token)
+            self._connects.passed()
+            return transport
         except HandshakeRefusedError as why:
             refused = why
+            self._heed(why)
         finally:
             # The exchange saw it at some moment between its start and its end, so it counts at both.
             self._connects.record(anyio.current_time())
@@ -140,6 +174,14 @@ class Connection:
             refused = HandshakeRefusedError(refused.url, refused.status, self._shown(refused.body))
             raise refused_handshake(refused) or refused
         raise refused
+
+    def _heed(self, refused: HandshakeRefusedError) -> None:
+        """If the exchange wants nobody to connect for a while, nobody does, of all that share the limit."""
+        now = anyio.current_time()
+        blocked = block_seconds(refused.status, refused.body, self._wall(), self._connects.blocks_before(now))
+        if blocked is not None:
+            _log.info("%s: refused with status %d; no connects for %.1f s", self.name, refused.status, blocked)
+            self._connects.block(now, now + blocked)
 
     async def _live(self, transport: Transport) -> AuthenticationError | None:
         """One epoch. Returns the refusal, if it ended with one of the login."""
@@ -154,14 +196,17 @@ class Connection:
                 config=self._config,
                 decoder=self._decoder,
                 counters=self.counters,
+                truth=self._truth,
                 shown=self._shown,
+                take=self._take,
+                watchdog=self._watchdog,
             )
             try:
                 ended = await scope.live()
             except AuthenticationError as why:
                 refused, ended = why, str(why)
             if ended is None:
-                self._enter(ConnectionState.DISCONNECTED, "nobody wants anything from it any more")
+                self._take(Step.UNWANTED, "nobody wants anything from it any more")
             else:
                 self.counters.epochs_lost += 1
                 self._in_trouble(ended)
@@ -169,7 +214,9 @@ class Connection:
             with anyio.move_on_after(self._config.close_timeout, shield=True):
                 await transport.aclose()
         lived = anyio.current_time() - started
-        self._failures = next_failures(self._failures, self._config.backoff, lived, scope.was_good)
+        failures = next_failures(self._failures, self._config.backoff, lived, scope.was_good)
+        # An end that nobody minds is no failure. It still ends a row of them, if the epoch was a success.
+        self._failures = min(failures, self._failures) if ended is None else failures
         if scope.was_good:
             self._refusals = 0
         return refused
@@ -187,35 +234,62 @@ class Connection:
             late=self.hub.late,
             unwanted=self.hub.unwanted,
             repeated=self.hub.repeated,
+            stale=self._watchdog.alarms,
             bad_frames=self.counters.bad_frames,
             last_bad_frame=self.counters.last_bad_frame,
             drift=self._decoder.drift.records(),
             errors=self.counters.errors,
+            differences=self._truth.differences,
+            unanswered=self.hub.unanswered,
         )
 
-    def _facts(self) -> Facts:
+    def counts(self) -> Counts:
+        """What it has counted so far."""
         counters = self.counters
-        return Facts(
+        return Counts(
+            at=anyio.current_time(),
+            messages=counters.messages,
             events=self.hub.published,
-            epochs_lost=counters.epochs_lost,
             errors=counters.errors + counters.bad_frames,
+            bytes_received=counters.bytes_received,
+            bytes_sent=counters.bytes_sent,
+            epochs_lost=counters.epochs_lost,
             reads=counters.reads,
             lag=counters.lag,
+        )
+
+    def standing(self) -> Standing:
+        """How it stands now."""
+        now, epoch = anyio.current_time(), self._epoch
+        is_up = self._state in (ConnectionState.ACTIVE, ConnectionState.DISCONNECTED)
+        return Standing(
+            name=self.name,
+            state=self._state,
+            subscriptions=len(self.hub.wants.union),
+            down_seconds=0.0 if is_up else now - self._served_until,
+            uptime_seconds=now + epoch.wall_offset - epoch.started_at if epoch and self._state.is_open else 0.0,
+            reconnects=epoch.number - 1 if epoch else 0,
+            failed_attempts=self._failed_attempts,
+            reason=self._reason,
+            unanswered=len(self.hub.unanswered),
         )
 
     async def wait_changed(self) -> None:
         """Wait for the next change of state. Cancelling it has no effect on anything."""
         await self._changed.wait()
 
-    def _enter(self, state: ConnectionState, reason: str | None = None) -> None:
-        self._state = state
+    def _take(self, step: Step, reason: str | None = None) -> None:
+        """Walk the table of states."""
+        if self._state in (ConnectionState.ACTIVE, ConnectionState.DISCONNECTED):
+            self._served_until = anyio.current_time()
+        self._state = follow(self._state, step)
         if reason is not None:
             self._reason = reason
         self._changed.set()
         self._changed = anyio.Event()
 
     def _in_trouble(self, reason: str) -> None:
-        self._enter(ConnectionState.RECONNECTING, self._shown(reason))
+        self._take(Step.BROKEN, self._shown(reason))
         self._witness.trouble_began(self.name)
 
     def _shown(self, text: str) -> str:
@@ -235,13 +309,14 @@ class Connection:
             wall_offset=wall - now,
             reason=self._reason,
         )
-        self._enter(ConnectionState.CONNECTED)
+        self._take(Step.ACCEPTED)
         _log.info("%s: connected, epoch %d (%s)", self.name, self._epoch.number, self._reason)
         return self._epoch
 
     async def _wait_wanted(self) -> None:
         while not self.hub.wants.union:
-            self._enter(ConnectionState.DISCONNECTED)
+            if self._state is not ConnectionState.DISCONNECTED:
+                self._take(Step.UNWANTED)
             self._witness.trouble_ended(self.name)
             await self.hub.wants.changed.wait()
 

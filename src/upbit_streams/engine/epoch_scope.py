@@ -1,31 +1,29 @@
 """One life of a connection: what runs from the handshake to the loss."""
 
 import logging
-from collections.abc import Callable
-from uuid import uuid4
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import anyio
 import attrs
 from anyio.lowlevel import checkpoint
 
-from ..exceptions import ConnectionLostError
+from ..exceptions import AuthenticationError, ConnectionLostError
 from ..model.config import Config
 from ..model.epoch import Epoch
+from ..rules.lifecycle import Step
 from ..rules.login import login_refusal
-from ..rules.rate_limit import MESSAGES, RateLimit
 from ..transport.interface import Transport
 from ..wire.decode import Decoder
 from ..wire.replies import BadFrame, ErrorReply, Reply, SubscriptionsReply
-from ..wire.requests import list_subscriptions, subscribe
 from .hub import Hub
+from .reconciler import Reconciler, Truth
 from .service import first_of
+from .watchdog import LATE_SECONDS, Watchdog
 
 __all__ = ["Counters", "EpochScope"]
 
 _log = logging.getLogger("upbit_streams")
-
-# How long to wait for the exchange to say what it serves. It takes a fifth of a second.
-_CONFIRM_SECONDS = 5.0
 
 
 @attrs.define
@@ -33,6 +31,8 @@ class Counters:
     """What a connection counts over all its epochs."""
 
     messages: int = 0
+    bytes_received: int = 0
+    bytes_sent: int = 0
     bad_frames: int = 0
     last_bad_frame: str = ""
     errors: int = 0
@@ -53,40 +53,56 @@ class EpochScope:
     config: Config
     decoder: Decoder
     counters: Counters
+    truth: Truth
     shown: Callable[[str], str]
     """Makes of a text of the exchange what may be shown of it: it may have repeated a key."""
+    take: Callable[[Step], None]
+    """Told when the first request goes out, and when it is served."""
+    watchdog: Watchdog
     was_good: bool = False
     """Whether the exchange has shown that it serves this epoch."""
     heard_at: float = attrs.field(init=False)
     """Everything that happened before then has arrived: when the last question was sent that was answered, in the event
     loop's time."""
-    _ticket: str = attrs.field(default="", init=False)
-    """Of the question that is not answered yet."""
-    _answered: anyio.Event = attrs.field(factory=anyio.Event, init=False)
+    _reconciler: Reconciler = attrs.field(init=False)
+    _served: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.heard_at = anyio.current_time()
+        self._reconciler = Reconciler(
+            self._send, self.epoch, self.hub, self.config, self.truth, self.take, self._note_heard
+        )
 
     async def live(self) -> str | None:
         """Read, keep alive and subscribe until the connection ends. Returns why it ended; None if nobody wants anything
         from it any more.
 
-        Raises :class:`AuthenticationError` if the exchange refuses the login. Cancelling it ends all three. The
+        Raises :class:`AuthenticationError` if the exchange refuses the login. Cancelling it ends all of them. The
         transport stays the caller's to close.
         """
-        name = self.epoch.connection
+        name, offset = self.epoch.connection, self.epoch.wall_offset
+        reason = "its manager has been left"
         try:
-            await first_of(
-                **{
-                    f"{name} reader": self._read,
-                    f"{name} keep-alive": self._keep_alive,
-                    f"{name} reconciler": self._reconcile,
-                }
-            )
+            tasks: dict[str, Callable[[], Awaitable[object]]] = {
+                f"{name} reader": self._read,
+                f"{name} keep-alive": self._keep_alive,
+                f"{name} reconciler": self._reconciler.run,
+                f"{name} unanswered": self._reconciler.watch_unanswered,
+                f"{name} watchdog": partial(self.watchdog.watch, self.epoch, self._reconciler.asking),
+            }
+            await first_of(**tasks)
+            reason = "nobody wants anything from it any more"
         except ConnectionLostError as lost:
+            reason = self.shown(lost.why)
             return lost.why
+        except AuthenticationError as refused:
+            reason = self.shown(str(refused))
+            raise
+        except Exception as bug:
+            reason = self.shown(f"a bug: {bug!r}")
+            raise
         finally:
-            self.hub.ended(self.epoch, self.heard_at + self.epoch.wall_offset)
+            self.hub.ended(self.epoch, reason, self.heard_at + offset, anyio.current_time() + offset)
         return None
 
     async def _read(self) -> None:
@@ -98,8 +114,11 @@ class EpochScope:
             events, replies = decoder.decode(frames, epoch, received_at)
             hub.publish(events, epoch)
             counters.messages += len(frames)
+            counters.bytes_received += sum(map(len, frames))
             if events:
-                self.was_good = True
+                self.was_good = self._reconciler.is_fed = True
+                if not self._served:
+                    self._serve()
                 if events[-1].stream_type != "SNAPSHOT":
                     counters.reads += 1
                     counters.lag += received_at - events[-1].timestamp / 1000
@@ -114,70 +133,39 @@ class EpochScope:
                 self.counters.errors += 1
                 name, message = self.shown(name), self.shown(message)
                 refusal = login_refusal(self.url, name, message) if self.hub.confirms else None
+                self._reconciler.take_refusal(name, message)
                 raise refusal or ConnectionLostError(f"the exchange refused the request: {name} {message}")
             case BadFrame(why, sample):
                 self.counters.last_bad_frame = self.shown(f"{why}: {sample}")
                 if not self.counters.bad_frames:
                     _log.warning("a frame was not understood: %s", self.counters.last_bad_frame)
                 self.counters.bad_frames += 1
-            case SubscriptionsReply(ticket) if ticket and ticket == self._ticket:
+            case SubscriptionsReply(ticket) if self._reconciler.expects(ticket):
                 self.was_good = True
-                self._take_confirmation()
+                self._serve()
+                self._reconciler.take_answer(reply)
             case _:
                 pass
+
+    def _serve(self) -> None:
+        """The epoch is active. What comes before anything was asked for makes it no more so."""
+        if self._reconciler.asking.is_set() and not self._served:
+            self._served = True
+            self.take(Step.SERVED)
+
+    def _note_heard(self, asked_at: float) -> None:
+        self.heard_at = asked_at
 
     async def _keep_alive(self) -> None:
         while True:
             await anyio.sleep(self.config.ping_interval)
             asked_at = anyio.current_time()
-            try:
-                with anyio.fail_after(self.config.ping_timeout):
-                    await self.transport.ping()
-            except TimeoutError:
-                raise ConnectionLostError(f"no pong within {self.config.ping_timeout:g} s") from None
-            self.heard_at = asked_at
+            with anyio.move_on_after(self.config.ping_timeout) as patience:
+                await self.transport.ping()
+                self.heard_at = asked_at
+            if patience.cancelled_caught and anyio.current_time() < patience.deadline + LATE_SECONDS:
+                raise ConnectionLostError(f"no pong within {self.config.ping_timeout:g} s")
 
-    async def _reconcile(self) -> None:
-        """Keep what was last asked for equal to what is wanted. Returns when nothing has been wanted for a while."""
-        limit = RateLimit(MESSAGES)
-        wants = self.hub.wants
-        asked: object = None
-        while True:
-            changed, wanted, news = wants.changed, wants.union, wants.news
-            if not wanted:
-                # There is no request for nothing (protocol section 2.3): the way to unsubscribe from all is to leave.
-                with anyio.move_on_after(self.config.idle_timeout) as idle:
-                    await changed.wait()
-                if idle.cancelled_caught:
-                    return
-            elif (wanted, news) == asked:
-                await changed.wait()
-                await anyio.sleep(self.config.gather)  # whoever starts together is served by one request
-            elif pause := limit.wait(anyio.current_time()):
-                await anyio.sleep(pause)
-            else:
-                limit.record(anyio.current_time())
-                asked = wanted, news
-                self.hub.asked(wanted)
-                await self.transport.send(subscribe(wanted, str(uuid4()), self.config.format))
-                if self.hub.confirms:
-                    await self._confirm(limit)
-
-    async def _confirm(self, limit: RateLimit) -> None:
-        """Wait until the exchange has taken the last request: it answers in order, so any answer will do."""
-        await anyio.sleep(limit.wait(anyio.current_time()))
-        limit.record(anyio.current_time())
-        asked_at = anyio.current_time()
-        self._ticket, self._answered = str(uuid4()), anyio.Event()
-        await self.transport.send(list_subscriptions(self._ticket, self.config.format))
-        with anyio.move_on_after(_CONFIRM_SECONDS) as patience:
-            await self._answered.wait()
-        if patience.cancelled_caught:
-            # Whether it serves us cannot be known, and nobody may believe that it does.
-            raise ConnectionLostError(f"the exchange did not confirm the request within {_CONFIRM_SECONDS:g} s")
-        self.heard_at = asked_at
-
-    def _take_confirmation(self) -> None:
-        self._ticket = ""
-        self._answered.set()
-        self.hub.confirmed(self.epoch, anyio.current_time() + self.epoch.wall_offset)
+    async def _send(self, request: str) -> None:
+        self.counters.bytes_sent += len(request.encode())
+        await self.transport.send(request)

@@ -2,22 +2,24 @@
 channel."""
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 
 import anyio
+import attrs
 import msgspec
 
-from ..exceptions import UpbitStreamsError
+from ..exceptions import SubscriptionError, UpbitStreamsError
 from ..model.epoch import Epoch
 from ..model.events import Event, IndicatorEvent, IndicatorSignalEvent, OrderbookEvent, TradeEvent
 from ..model.indicators import indicator_of
 from ..model.kinds import DataType
+from ..model.notices import Stale
 from ..model.subscriptions import Want, Wants, check_servable, server_of
 from .account import Account
 from .backpressure import Channel
 from .wants import WantLedger
 
-__all__ = ["Hub"]
+__all__ = ["Heard", "Hub"]
 
 # The exchange was seen to send up to two events of an old request after a new one (protocol section 2.3). Where more
 # come and no snapshot, as from a recording, they are the answer.
@@ -33,10 +35,14 @@ class _Route:
     __slots__ = (
         "arrived",
         "asked",
+        "asked_at",
         "awaited",
+        "before",
+        "change",
         "consumers",
         "latest",
         "recent",
+        "refusal",
         "served",
         "stragglers",
         "waiting",
@@ -51,6 +57,12 @@ class _Route:
         """How many times any is."""
         self.asked: Want | None = None
         """What the last request asked for."""
+        self.asked_at: float | None = None
+        """When it was first asked for in this epoch, in the event loop's time."""
+        self.before: Event | None = None
+        """The latest event by then; or one that has come since, but was not news to anybody."""
+        self.refusal: Callable[[], SubscriptionError] | None = None
+        """Why the exchange is not asked for it, though it is wanted."""
         self.served: Want | None = None
         """What the request asked for that ``latest`` answers: after a change, events of the old request are still on
         their way, until the snapshot of the new one has come."""
@@ -59,6 +71,8 @@ class _Route:
         self.awaited = 0
         """Snapshots that are still to come: each request brings one."""
         self.latest: Event | None = None
+        self.change: Event | None = None
+        """The last change, if a snapshot has come since."""
         self.consumers: dict[Channel, Callable[[Event], None]] = {}
         """What takes an event, for each consumer's channel."""
         self.waiting: dict[Channel, tuple[Want, Callable[[Event], None]]] = {}
@@ -104,6 +118,15 @@ class _Route:
         """Whether what is served has all that is wanted. What nobody can ask for is only listened for."""
         return want.type is DataType.UNKNOWN or (self.served is not None and self.served.covers(want))
 
+    def is_unanswered(self) -> bool:
+        """Whether it was asked for in this epoch, its present state has to come, and nothing has."""
+        is_awaited = self.asked is not None and self.asked.type.has_snapshot and self.asked.snapshot
+        return is_awaited and self.asked_at is not None and self.latest is self.before
+
+    def last_change(self) -> Event | None:
+        """The latest event that is no snapshot."""
+        return self.change if self.latest is None or self.latest.stream_type == "SNAPSHOT" else self.latest
+
     def channels(self) -> list[Channel]:
         """Everybody who is or will be fed."""
         return [*self.consumers, *self.waiting]
@@ -134,6 +157,16 @@ class _Filter:
         self._channel.put(seen)
 
 
+@attrs.frozen
+class Heard:
+    """When a topic last brought a change."""
+
+    type: str
+    code: str
+    at: float
+    """Seconds since the Unix epoch; 0 if it has not in this epoch."""
+
+
 class Hub:
     """What one connection brings, for all who want some of it.
 
@@ -154,11 +187,14 @@ class Hub:
         self._noticed: dict[Channel, Wants] = {}
         """Whoever is told of epochs, and what each wants."""
         self._failure: Callable[[], UpbitStreamsError] | None = None
+        self._silent: list[_Route] = []
+        """Of which nothing had come when somebody last looked."""
 
     def register(self, wants: Iterable[Want]) -> None:
         """Somebody wants these. Every ``register`` is undone by one ``unregister``.
 
-        Raises :class:`ConflictError` for more than one connection can serve, and has registered nothing then.
+        Raises :class:`ConflictError` for more than one connection can serve, :class:`SubscriptionError` for what the
+        exchange has refused to those who want it already, and has registered nothing then.
         """
         wants = list(wants)
         self.check(wants)
@@ -174,8 +210,29 @@ class Hub:
     def check(self, wants: Iterable[Want]) -> None:
         """Raise what ``register`` would raise."""
         wants = list(wants)
+        for want in wants:
+            self.check_refused(want)
         if any(want.indicator is not None for want in wants):
             check_servable([*self.wants.union, *wants])
+
+    def check_refused(self, want: Want) -> None:
+        """Raise :class:`SubscriptionError` if the exchange refuses this."""
+        route = self._routes[want.type.name].get(_key(want))
+        if route is not None and route.refusal is not None:
+            raise route.refusal()
+
+    def refuse(self, want: Want, refusal: Callable[[], SubscriptionError]) -> None:
+        """The exchange refuses this, so it is not asked for as long as anybody wants it. Everybody who does gets this
+        error, made anew for each; a stream of this and of other things ends with it."""
+        route = self._routes[want.type.name].get(_key(want))
+        if route is None:
+            return
+        self.wants.refuse(want.topic)
+        route.refusal = refusal
+        for each in self._all_routes():
+            each.wake()  # who waits for this may be waiting for something else first
+        for channel in route.channels():
+            channel.refuse(refusal)
 
     def unregister(self, wants: Iterable[Want]) -> None:
         """Undo one ``register``."""
@@ -186,6 +243,7 @@ class Hub:
             if not route.wanted:
                 routes = self._routes[want.type.name]
                 del routes[_key(want)]
+                self.wants.forgive(want.topic)
                 route.wake()
                 if self._account is not None:
                     # Nobody is told what happens from now on, so nobody may believe what is known.
@@ -195,8 +253,11 @@ class Hub:
     def asked(self, wants: Wants) -> None:
         """The exchange is being asked for exactly these."""
         asked = {want.topic: want for want in wants}
+        now = anyio.current_time()
         for route in self._all_routes():
             route.asked = server_of(asked, route.want)
+            if route.asked is not None and route.asked_at is None:
+                route.asked_at, route.before = now, route.latest
             route.awaited += route.asked is not None and route.asked.snapshot
 
     def confirmed(self, epoch: Epoch, at: float) -> None:
@@ -212,15 +273,40 @@ class Hub:
             if all(self._is_served(want) for want in wants):
                 channel.begin(epoch, at)
 
-    def ended(self, epoch: Epoch, heard_at: float) -> None:
-        """The epoch is over; ``heard_at`` is when it was last heard of, in seconds since the Unix epoch."""
+    def ended(self, epoch: Epoch, reason: str, heard_at: float, ended_at: float) -> None:
+        """The epoch is over; ``heard_at`` is when it was last heard of, and ``ended_at`` when that was found out, in
+        seconds since the Unix epoch."""
         self._epoch = None
+        # What may still come of it comes too late, and its latest events are not the present state any more.
+        self._newest[epoch.connection] = epoch.number + 1
+        self._silent.clear()
         for route in self._all_routes():
             route.awaited = 0
+            route.asked_at = None
             if not route.want.type.has_snapshot:
                 route.served = None
         for channel in self._noticed:
-            channel.end(epoch, heard_at)
+            channel.end(epoch, reason, heard_at, ended_at)
+
+    def heard(self, epoch: Epoch) -> dict[Hashable, Heard]:
+        """When each topic was last heard in this epoch of which changes are asked for. What a snapshot repeats is no
+        change."""
+        heard: dict[Hashable, Heard] = {}
+        for name, routes in self._routes.items():
+            for key, route in routes.items():
+                if route.asked is not None and route.asked.realtime and route.want.type.has_snapshot:
+                    change = route.last_change()
+                    at = change.received_at if change is not None and change.epoch is epoch else 0.0
+                    heard[name, key] = Heard(name, route.want.code, at)
+        return heard
+
+    def tell_stale(self, stale: Iterable[Stale]) -> None:
+        """Tell those who want to know it."""
+        for channel, wants in self._noticed.items():
+            topics = {(want.type.name, want.code) for want in wants} | {("", "")}
+            for one in stale:
+                if (one.type, one.code) in topics:
+                    channel.tell(one)
 
     def forget_account(self) -> None:
         """From now on it is another account that is told of."""
@@ -285,17 +371,42 @@ class Hub:
         event = self._route(want).latest_for(want)
         return None if event is None else want.trimmed(event)
 
+    def has_brought(self, want: Want) -> bool:
+        """Whether the exchange has ever sent anything of this, to those who want it now."""
+        route = self._routes[want.type.name].get(_key(want))
+        return route is not None and route.latest is not None
+
+    def look_for_unanswered(self, before: float) -> tuple[tuple[str, str], ...]:
+        """Note what was asked for by then, in the event loop's time, and has brought nothing in this epoch."""
+        self._silent = [
+            route for route in self._all_routes() if route.asked_at is not None and route.asked_at <= before
+        ]
+        return self.unanswered
+
+    @property
+    def unanswered(self) -> tuple[tuple[str, str], ...]:
+        """What was noted last, without what has come since."""
+        self._silent = [route for route in self._silent if route.is_unanswered()]
+        return tuple(sorted({(route.want.type.name, route.want.code) for route in self._silent if route.wanted}))
+
     def is_ready(self, want: Want) -> bool:
         """Whether a registered want has had its first data; where nothing tells the present state, whether the exchange
         serves it."""
         return self.latest(want) is not None if want.type.has_snapshot else self._is_served(want)
 
-    async def wait_ready(self, want: Want) -> None:
+    async def wait_ready(self, want: Want, among: Collection[Want] = ()) -> None:
         """Wait until a registered want is ready. Cancelling it has no effect on anything.
 
-        Raises what the connection has failed with. Returns, too, if the want is unregistered meanwhile.
+        Raises what the connection has failed with, and :class:`SubscriptionError` if the exchange refuses it, or one
+        of those that it is ``among``. Returns, too, if the want is unregistered meanwhile.
         """
-        while (route := self._routes[want.type.name].get(_key(want))) is not None and not self.is_ready(want):
+        while True:
+            if self.wants.has_refused:
+                for one in (want, *among):
+                    self.check_refused(one)
+            route = self._routes[want.type.name].get(_key(want))
+            if route is None or self.is_ready(want):
+                return
             if self._failure is not None:
                 raise self._failure()
             await route.arrived.wait()
@@ -333,6 +444,7 @@ class Hub:
         """Hand one event to those who want it. Tells whether it was news to anybody."""
         if route.awaited and event.stream_type == "SNAPSHOT":
             route.awaited -= 1
+            route.change = route.last_change()  # it may be overwritten before anybody has looked at it
         newcomers: list[Channel] = []
         if route.served is not route.asked and not self.confirms:
             newcomers = route.look_for_answer(event)
@@ -343,6 +455,7 @@ class Hub:
                 for channel in newcomers:
                     channel.begin(event.epoch, event.received_at)
                     route.consumers[channel](event)
+                route.before = event
                 self.repeated += not newcomers
                 return bool(newcomers)
             route.recent.append(trade)

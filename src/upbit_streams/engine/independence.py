@@ -6,48 +6,24 @@ once more when it is over. The differences are what happened meanwhile.
 
 from collections.abc import Callable
 
-import anyio
 import attrs
 
 from ..model.metrics import Independence, Influence, Period
+from ..rules.health import Counts
 
-__all__ = ["Facts", "Witness"]
-
-
-@attrs.frozen
-class Facts:
-    """What a connection has counted since its manager was opened."""
-
-    events: int = 0
-    epochs_lost: int = 0
-    errors: int = 0
-    reads: int = 0
-    lag: float = 0.0
-    """The sum over the reads, in seconds."""
-    at: float = attrs.field(factory=anyio.current_time)
-
-    def since(self, earlier: "Facts") -> "Facts":
-        """What happened between two moments; ``at`` is the time that passed."""
-        return self._combined(earlier, -1)
-
-    def plus(self, other: "Facts") -> "Facts":
-        return self._combined(other, 1)
-
-    def _combined(self, other: "Facts", sign: int) -> "Facts":
-        mine, its = attrs.astuple(self), attrs.astuple(other)
-        return Facts(*(a + sign * b for a, b in zip(mine, its, strict=True)))
+__all__ = ["Witness"]
 
 
-_NOTHING = Facts(at=0.0)
+_NOTHING = Counts(at=0.0)
 
 
 @attrs.define
 class _Pair:
     troubles: int = 0
     coincided: int = 0
-    during: Facts = _NOTHING
+    during: Counts = _NOTHING
     """The target in those troubles that are over."""
-    before: Facts | None = None
+    before: Counts | None = None
     """The target when the trouble began that is not over."""
 
 
@@ -55,30 +31,30 @@ class Witness:
     """Sees every connection get into trouble and out of it."""
 
     def __init__(self) -> None:
-        self._facts: dict[str, Callable[[], Facts]] = {}
-        self._opened: dict[str, Facts] = {}
+        self._counts: dict[str, Callable[[], Counts]] = {}
+        self._opened: dict[str, Counts] = {}
         self._pairs: dict[tuple[str, str], _Pair] = {}
 
-    def watch(self, name: str, facts: Callable[[], Facts]) -> None:
+    def watch(self, name: str, counts: Callable[[], Counts]) -> None:
         """Watch one more connection."""
-        for other in self._facts:
+        for other in self._counts:
             self._pairs[name, other] = _Pair()
             self._pairs[other, name] = _Pair()
-        self._facts[name] = facts
-        self._opened[name] = facts()
+        self._counts[name] = counts
+        self._opened[name] = counts()
 
     def trouble_began(self, source: str) -> None:
         """A connection has lost its epoch, or failed to connect. It may have been in trouble before."""
         for target, pair in self._pairs_of(source):
             if pair.before is None:
-                pair.before = self._facts[target]()
+                pair.before = self._counts[target]()
                 pair.troubles += 1
 
     def trouble_ended(self, source: str) -> None:
         """A connection has an epoch again, or is not wanted any more."""
         for target, pair in self._pairs_of(source):
             if pair.before is not None:
-                passed = self._facts[target]().since(pair.before)
+                passed = self._counts[target]().since(pair.before)
                 pair.during = pair.during.plus(passed)
                 pair.coincided += passed.epochs_lost > 0
                 pair.before = None
@@ -91,7 +67,7 @@ class Witness:
         return [(target, pair) for (name, target), pair in self._pairs.items() if name == source]
 
     def _influence(self, source: str, target: str) -> Influence:
-        pair, now = self._pairs[source, target], self._facts[target]()
+        pair, now = self._pairs[source, target], self._counts[target]()
         passed = _NOTHING if pair.before is None else now.since(pair.before)
         during = pair.during.plus(passed)
         return Influence(
@@ -104,11 +80,11 @@ class Witness:
         )
 
 
-def _period(facts: Facts) -> Period:
+def _period(counts: Counts) -> Period:
     return Period(
-        seconds=facts.at,
-        events=facts.events,
-        epochs_lost=facts.epochs_lost,
-        errors=facts.errors,
-        lag=facts.lag / facts.reads if facts.reads else None,
+        seconds=counts.at,
+        events=counts.events,
+        epochs_lost=counts.epochs_lost,
+        errors=counts.errors,
+        lag=counts.mean_lag,
     )

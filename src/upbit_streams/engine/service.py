@@ -20,7 +20,7 @@ async def first_of(**tasks: Callable[[], Awaitable[object]]) -> None:
 
     Raises what the first one raised, bare. Another failure, while they are being cancelled, becomes a note on it; but a
     bug is raised before an error that was to be expected.
-    Cancelling cancels all of them.
+    Cancelling cancels all of them. A bug that shows while they end is raised all the same, instead of the cancellation.
     """
     failures: list[BaseException] = []
 
@@ -33,9 +33,13 @@ async def first_of(**tasks: Callable[[], Awaitable[object]]) -> None:
             failures.append(failure)
         group.cancel_scope.cancel()
 
-    async with anyio.create_task_group() as group:
-        for name, task in tasks.items():
-            group.start_soon(run, task, name=f"upbit-streams {name}")
+    try:
+        async with anyio.create_task_group() as group:
+            for name, task in tasks.items():
+                group.start_soon(run, task, name=f"upbit-streams {name}")
+    except anyio.get_cancelled_exc_class():  # noqa: ASYNC103 -- it goes on, or a bug goes in its place
+        if all(isinstance(failure, UpbitStreamsError) for failure in failures):
+            raise
     if failures:
         # What nobody expects must not hide behind a connection that was lost in the same moment.
         first, *later = sorted(failures, key=lambda failure: isinstance(failure, UpbitStreamsError))
@@ -50,7 +54,8 @@ async def open_service(run: Callable[[], Awaitable[object]], name: str) -> Async
 
     When all is cancelled the block goes first, and the service lives until the block has left, so that its ``finally``
     can still use what the service keeps alive. What the block raises leaves as it is. If the service fails, the block
-    is cancelled and :class:`FeedCrashedError` raised with the failure as its cause.
+    is cancelled and :class:`FeedCrashedError` raised with the failure as its cause; also if it fails while it is being
+    closed, and in place of a cancellation.
     """
     service, body = anyio.CancelScope(shield=True), anyio.CancelScope()
     failure: BaseException | None = None
@@ -67,19 +72,23 @@ async def open_service(run: Callable[[], Awaitable[object]], name: str) -> Async
                 failure = why
                 body.cancel()
 
-    async with anyio.create_task_group() as group:
-        group.start_soon(guarded, name=f"upbit-streams {name}")
-        try:
-            with body:
-                yield
-        except anyio.get_cancelled_exc_class():
-            raise  # it has to pass through the group to reach the scope that it belongs to
-        except BaseException as why:
-            if _has_cancellation(why):
-                raise
-            raised = why  # everything else would be wrapped on its way, so it goes round
-        finally:
-            service.cancel()
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(guarded, name=f"upbit-streams {name}")
+            try:
+                with body:
+                    yield
+            except anyio.get_cancelled_exc_class():
+                raise  # it has to pass through the group to reach the scope that it belongs to
+            except BaseException as why:
+                if _has_cancellation(why):
+                    raise
+                raised = why  # everything else would be wrapped on its way, so it goes round
+            finally:
+                service.cancel()
+    except anyio.get_cancelled_exc_class():  # noqa: ASYNC103 -- it goes on, or an error goes in its place
+        if raised is None and failure is None:
+            raise
     if raised is not None:
         if failure is not None:
             raised.add_note(f"before that, the background task {name!r} failed with {failure!r}")
@@ -103,19 +112,24 @@ class Tasks:
     async def open(self) -> AsyncGenerator[None, None]:
         """The block. Leaving it cancels the tasks and waits for them.
 
-        The first failure, of a task or of the block, cancels all the others and leaves as it was raised.
+        The first failure, of a task or of the block, cancels all the others and leaves as it was raised; in place of a
+        cancellation, too.
         """
-        async with self._group:
-            try:
-                yield
-            except anyio.get_cancelled_exc_class():
-                raise
-            except BaseException as why:
-                if _has_cancellation(why):
+        try:
+            async with self._group:
+                try:
+                    yield
+                except anyio.get_cancelled_exc_class():
                     raise
-                self._failures.append(why)  # it goes round the group, which would wrap it
-            finally:
-                self._group.cancel_scope.cancel()
+                except BaseException as why:
+                    if _has_cancellation(why):
+                        raise
+                    self._failures.append(why)  # it goes round the group, which would wrap it
+                finally:
+                    self._group.cancel_scope.cancel()
+        except anyio.get_cancelled_exc_class():  # noqa: ASYNC103 -- it goes on, or an error goes in its place
+            if not self._failures:
+                raise
         if self._failures:
             first, *later = self._failures
             for failure in later:

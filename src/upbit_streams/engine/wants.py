@@ -1,7 +1,7 @@
 """What all clients together want from one connection."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 
 import anyio
 
@@ -20,6 +20,8 @@ class WantLedger:
     def __init__(self) -> None:
         self._counts: Counter[Want] = Counter()
         self._union: Wants | None = frozenset()
+        self._refused: set[Hashable] = set()
+        """Topics that the exchange refuses. They are not asked for as long as anybody wants them."""
         self.changed = anyio.Event()
         """Set at the next change, and then replaced: take it before you look at the union."""
         self.news = 0
@@ -31,7 +33,9 @@ class WantLedger:
         """What the exchange has to be asked for, in normal form."""
         if self._union is None:
             # Nobody can ask for what nobody knows; it is only listened for.
-            self._union = union(want for want in self._counts if want.type is not DataType.UNKNOWN)
+            self._union = union(
+                want for want in self._counts if want.type is not DataType.UNKNOWN and want.topic not in self._refused
+            )
         return self._union
 
     def add(self, want: Want, *, is_news: bool) -> None:
@@ -48,6 +52,20 @@ class WantLedger:
             if not self._counts[want]:
                 del self._counts[want]
                 self._note_change()
+
+    @property
+    def has_refused(self) -> bool:
+        """Whether there is anything that the exchange refuses."""
+        return bool(self._refused)
+
+    def refuse(self, topic: Hashable) -> None:
+        """The exchange refuses this."""
+        self._refused.add(topic)
+        self._note_change()
+
+    def forgive(self, topic: Hashable) -> None:
+        """Nobody wants this any more, so whoever wants it next may try again."""
+        self._refused.discard(topic)
 
     def _note_change(self) -> None:
         self._union = None

@@ -25,6 +25,11 @@ def _positive(_: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
         raise InvalidConfigError(f"{attribute.name} must be a number above 0, not {value!r}")
 
 
+def _count(_: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise InvalidConfigError(f"{attribute.name} must be a whole number above 0, or None, not {value!r}")
+
+
 @attrs.frozen(kw_only=True)
 class Backoff:
     """How long to wait between attempts to connect, in seconds."""
@@ -35,6 +40,9 @@ class Backoff:
     """The bound never grows beyond this."""
     stable_after: float = attrs.field(default=5.0, validator=_positive)
     """A connection that brought data and lived this long is a success: the next wait is short again."""
+    attempts: int | None = attrs.field(default=None, validator=_count)
+    """After so many attempts in a row without such a success the connection gives up: whoever waits for it gets
+    :class:`ReconnectFailedError`, until its manager is left. None never gives up."""
 
 
 def _websocket_url(_: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:

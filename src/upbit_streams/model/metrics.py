@@ -25,11 +25,24 @@ class ConnectionState(StrEnum):
     DISCONNECTED = "disconnected"
     """Nobody wants anything from it."""
     CONNECTING = "connecting"
+    """Something is wanted, and the first attempt is under way."""
     CONNECTED = "connected"
+    """An epoch has begun; nothing has been asked for yet."""
+    SUBSCRIBING = "subscribing"
+    """The epoch's first request has gone out, and nothing has come yet."""
+    ACTIVE = "active"
+    """The exchange serves the epoch: data came, or it has confirmed the request, as a quiet market has nothing to say.
+    It stays so when other requests follow."""
     RECONNECTING = "reconnecting"
     """The last attempt failed or the last epoch ended; the next attempt is near."""
     ERROR = "error"
-    """The exchange refuses the key. Another key brings the connection back; nothing else does."""
+    """The exchange refuses the key, and another key brings the connection back; or as many attempts have failed as were
+    allowed, and nothing does."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an epoch is alive."""
+        return self in (ConnectionState.CONNECTED, ConnectionState.SUBSCRIBING, ConnectionState.ACTIVE)
 
 
 @attrs.frozen
@@ -68,6 +81,8 @@ class ConnectionStatus:
     """Events that nobody wanted any more when they came."""
     repeated: int
     """Trades that a snapshot repeated and that were not delivered again."""
+    stale: int
+    """Epochs that were replaced since something had fallen silent against its habit."""
     bad_frames: int
     """Frames that were neither an event nor a known reply."""
     last_bad_frame: str
@@ -76,6 +91,11 @@ class ConnectionStatus:
     """Where the exchange has moved on from what this library knows. Such events are delivered all the same."""
     errors: int
     """Error replies of the exchange."""
+    differences: int
+    """How often the exchange's list of what it serves differed from what it was asked for."""
+    unanswered: tuple[tuple[str, str], ...]
+    """Types and codes of which nothing has come in this epoch, some seconds after they were asked for: most likely a
+    typing error, or a market that this region's exchange does not list."""
 
 
 @attrs.frozen

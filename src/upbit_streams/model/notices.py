@@ -4,7 +4,7 @@ import attrs
 
 from .epoch import Epoch
 
-__all__ = ["EpochStarted"]
+__all__ = ["EpochEnded", "EpochStarted", "Lagged", "Notice", "Stale"]
 
 
 @attrs.frozen
@@ -23,3 +23,44 @@ class EpochStarted:
     None in a stream's first notice of a connection, before which there was nothing to miss."""
     missing_to: float
     """Until then: when the exchange was known to serve this stream again, in seconds since the Unix epoch (UTC)."""
+    down: float | None = None
+    """For how many seconds there was no connection. None in a stream's first notice of a connection."""
+
+
+@attrs.frozen
+class EpochEnded:
+    """The connection is lost; from here on there are no events of it until the next :class:`EpochStarted`."""
+
+    epoch: Epoch
+    """The one that is over."""
+    reason: str
+    """How it ended."""
+    ended_at: float
+    """When that was found out: seconds since the Unix epoch (UTC)."""
+
+
+@attrs.frozen
+class Lagged:
+    """Here so many events are missing, because they were not taken in time."""
+
+    dropped: int
+
+
+@attrs.frozen
+class Stale:
+    """One market has fallen silent against its own habit, or the whole connection has, though the exchange still
+    answers pings. The connection is replaced; an :class:`EpochEnded` follows."""
+
+    epoch: Epoch
+    type: str
+    """The data type's name; empty if the whole connection has fallen silent, while each of its markets may well be."""
+    code: str
+    """The market."""
+    silent_for: float
+    """Seconds since the last event, or since it was asked for."""
+    usual: float
+    """The longest silence that was usual for it, in seconds."""
+
+
+Notice = EpochStarted | EpochEnded | Lagged | Stale
+"""Whatever is no event."""

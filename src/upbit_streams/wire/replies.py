@@ -46,9 +46,14 @@ class Subscribed:
     """One entry of what the exchange believes is subscribed."""
 
     type: str
-    codes: frozenset[str]
-    """Empty where the type is not asked for by market."""
-    level: float = 0.0
+    codes: frozenset[str] = frozenset()
+    """As it spells them, maybe with the number of levels behind: ``KRW-BTC.15``. Empty where it tells none."""
+    level: float | None = None
+    """Of order books; None where it is not told."""
+    timeframe: str = ""
+    """Of indicators; empty where it is not told."""
+    indicators: frozenset[str] = frozenset()
+    """The types of the indicators; empty where they are not told."""
 
 
 @attrs.frozen
@@ -56,7 +61,8 @@ class SubscriptionsReply:
     """The answer to ``LIST_SUBSCRIPTIONS`` (protocol section 2.5)."""
 
     ticket: str
-    subscriptions: tuple[Subscribed, ...]
+    subscriptions: tuple[Subscribed, ...] | None
+    """None if the answer has no list."""
 
 
 @attrs.frozen
@@ -87,7 +93,7 @@ def control_reply(fields: Mapping[str, Any]) -> Reply | None:
             _short(ticket),
             tuple(_subscribed(entry) for entry in entries if isinstance(entry, Mapping))
             if isinstance(entries, list)
-            else (),
+            else None,
         )
     return None
 
@@ -101,8 +107,13 @@ def sample_of(frame: bytes | str) -> str:
 def _subscribed(entry: Mapping[str, Any]) -> Subscribed:
     codes = entry.get("codes", entry.get("cds"))
     level = entry.get("level", entry.get("lv"))
+    indicators = entry.get("indicators", entry.get("ind"))
     return Subscribed(
         type=_short(entry.get("type", entry.get("ty", ""))),
         codes=frozenset(map(str, codes)) if isinstance(codes, list) else frozenset(),
-        level=float(level) if isinstance(level, int | float) else 0.0,
+        level=float(level) if isinstance(level, int | float) else None,
+        timeframe=_short(entry.get("timeframe", entry.get("tf", ""))),
+        indicators=frozenset(_short(one.get("type", one.get("ty", ""))) for one in indicators if isinstance(one, dict))
+        if isinstance(indicators, list)
+        else frozenset(),
     )

@@ -1,0 +1,71 @@
+"""Looks now and then whether what usually comes still comes, of connections that answer pings and nothing else."""
+
+import anyio
+import attrs
+
+from ..exceptions import ConnectionLostError
+from ..model.epoch import Epoch
+from ..model.notices import Stale
+from ..rules.freshness import Habit
+from .hub import Heard, Hub
+
+__all__ = ["LATE_SECONDS", "Watchdog"]
+
+_LOOK_SECONDS = 5.0
+
+LATE_SECONDS = 1.0
+"""Who wakes so much later than asked was kept from running, by something that blocks the event loop. What has come from
+the exchange meanwhile has not been read, so its silence means nothing."""
+
+
+@attrs.define(eq=False)
+class Watchdog:
+    """Knows the habits of what one connection brings, over all its epochs."""
+
+    hub: Hub
+    alarms: int = 0
+    """How many epochs it has ended."""
+    _habits: dict[object, Habit] = attrs.field(factory=dict, init=False)
+    """Of each topic; under None, of all together."""
+
+    async def watch(self, epoch: Epoch, asked: anyio.Event) -> None:
+        """Raise :class:`ConnectionLostError` once something has fallen silent against its habit.
+
+        The silence begins when ``asked`` is set, not when the first event comes. Cancelling it ends it.
+        """
+        await asked.wait()
+        for habit in self._habits.values():
+            habit.asked(anyio.current_time() + epoch.wall_offset)
+        while True:
+            due = anyio.current_time() + _LOOK_SECONDS
+            await anyio.sleep_until(due)
+            if anyio.current_time() < due + LATE_SECONDS:
+                self._look(epoch, anyio.current_time() + epoch.wall_offset)
+
+    def _look(self, epoch: Epoch, now: float) -> None:
+        heard = self.hub.heard(epoch)
+        topics: dict[object, Heard] = dict(heard)
+        if heard:
+            # One market of many may be silent for hours, but hardly all of them.
+            topics[None] = Heard("", "", max(one.at for one in heard.values()))
+        if not self._habits.keys() - {None} <= heard.keys():
+            self._habits.pop(None, None)  # the one that has left may have been the busy one
+        stale: list[Stale] = []
+        habits: dict[object, Habit] = {}
+        for key, one in topics.items():
+            habit = habits[key] = self._habits.get(key) or Habit(now)
+            silent_for = habit.look(now, one.at)
+            if silent_for is not None:
+                stale.append(Stale(epoch, one.type, one.code, silent_for, habit.usual))
+        self._habits = habits
+        if not stale:
+            return
+        self.alarms += 1
+        self.hub.tell_stale(stale)
+        first = stale[0]
+        what = f"{first.type} of {first.code}" if first.code else "everything"
+        more = f" (and {len(stale) - 1} more)" if len(stale) > 1 and first.code else ""
+        raise ConnectionLostError(
+            f"{what}{more} has been silent for {first.silent_for:.0f} s, "
+            f"where {first.usual:.0f} s were the longest silence so far"
+        )
