@@ -1,0 +1,136 @@
+"""Bugs to be put into the library, one for each invariant, so that one can see that the machine finds them."""
+
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import anyio
+import attrs
+import pytest
+
+from upbit_streams.engine.backpressure import Channel
+from upbit_streams.engine.connection import Connection
+from upbit_streams.engine.hub import Hub
+from upbit_streams.engine.reconciler import Reconciler
+from upbit_streams.model.epoch import Epoch
+from upbit_streams.model.events import Event
+from upbit_streams.wire.decode import Decoder
+
+__all__ = ["BUGS"]
+
+
+def _epoch_numbers_leave_one_out(patch: pytest.MonkeyPatch) -> None:
+    begin = Connection._begin_epoch
+
+    def skipping(connection: Connection, now: float) -> Epoch:
+        epoch = begin(connection, now)
+        if epoch.number > 1:
+            epoch = connection._epoch = attrs.evolve(epoch, number=epoch.number + 1)
+        return epoch
+
+    patch.setattr(Connection, "_begin_epoch", skipping)
+
+
+def _the_first_read_is_stamped_with_the_epoch_before(patch: pytest.MonkeyPatch) -> None:
+    decode, epochs = Decoder.decode, WeakKeyDictionary[Decoder, Epoch]()
+
+    def stale(decoder: Decoder, frames: Any, epoch: Epoch, received_at: float) -> Any:
+        before = epochs.get(decoder, epoch)
+        epochs[decoder] = epoch
+        return decode(decoder, frames, before, received_at)
+
+    patch.setattr(Decoder, "decode", stale)
+
+
+def _the_last_change_of_an_epoch_comes_again_within_the_next(patch: pytest.MonkeyPatch) -> None:
+    take, changes = Hub._take, dict[Any, Event]()
+
+    def late(hub: Hub, route: Any, event: Event) -> bool:
+        is_news = take(hub, route, event)
+        if event.stream_type == "REALTIME":
+            old = changes.get(route, event)
+            changes[route] = event
+            for put in route.consumers.values() if old.epoch.number < event.epoch.number else ():
+                put(old)
+        return is_news
+
+    patch.setattr(Hub, "_take", late)
+
+
+def _what_finds_a_full_buffer_is_lost_and_not_counted(patch: pytest.MonkeyPatch) -> None:
+    put = Channel.put
+
+    def silently(channel: Channel, event: Event) -> None:
+        ledger = channel.statistics()
+        if ledger.buffered < ledger.capacity:
+            put(channel, event)
+
+    patch.setattr(Channel, "put", silently)
+
+
+def _the_pool_returns_to_the_epoch_before(patch: pytest.MonkeyPatch) -> None:
+    take, older = Hub._take, dict[Any, Event]()
+
+    def take_back(hub: Hub, route: Any, event: Event) -> bool:
+        before = route.latest
+        is_news = take(hub, route, event)
+        if before is not None and before.epoch.number < event.epoch.number:
+            older.setdefault(route, before)
+        elif before is not None and route in older:
+            route.latest = older[route]  # with the next event it is a newer one again
+        return is_news
+
+    patch.setattr(Hub, "_take", take_back)
+
+
+def _nothing_is_asked_for_after_a_reconnect(patch: pytest.MonkeyPatch) -> None:
+    run = Reconciler.run
+
+    async def once(reconciler: Reconciler) -> None:
+        if reconciler.epoch.number > 1:
+            await anyio.sleep_forever()
+        await run(reconciler)
+
+    patch.setattr(Reconciler, "run", once)
+
+
+def _a_notice_stands_behind_the_first_event(patch: pytest.MonkeyPatch) -> None:
+    begin = Channel.begin
+
+    def behind(channel: Channel, epoch: Epoch, at: float) -> None:
+        begin(channel, epoch, at)
+        notices = channel._notices
+        if notices is not None and notices._waiting and notices._waiting[-1][0] == channel._published:
+            place, notice = notices._waiting.pop()
+            notices._waiting.append((place + 1, notice))
+
+    patch.setattr(Channel, "begin", behind)
+
+
+def _the_trade_that_a_snapshot_repeats_is_not_recognised(patch: pytest.MonkeyPatch) -> None:
+    take = Hub._take
+
+    def forgetful(hub: Hub, route: Any, event: Event) -> bool:
+        if route.recent is not None:
+            route.recent.clear()
+        return take(hub, route, event)
+
+    patch.setattr(Hub, "_take", forgetful)
+
+
+def _who_is_told_to_stay_away_connects_again(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Connection, "_heed", lambda connection, refused: None)
+
+
+BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    "E1": _epoch_numbers_leave_one_out,
+    "E2": _the_first_read_is_stamped_with_the_epoch_before,
+    "E3": _the_last_change_of_an_epoch_comes_again_within_the_next,
+    "E4": _what_finds_a_full_buffer_is_lost_and_not_counted,
+    "E5": _the_pool_returns_to_the_epoch_before,
+    "E6": _nothing_is_asked_for_after_a_reconnect,
+    "E7": _a_notice_stands_behind_the_first_event,
+    "E8": _the_trade_that_a_snapshot_repeats_is_not_recognised,
+    "L3": _who_is_told_to_stay_away_connects_again,
+}
+"""By the invariant that each breaks."""
