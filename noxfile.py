@@ -54,6 +54,13 @@ PYTHONS = _found_pythons()
 NEWEST = PYTHONS[-1]
 
 
+TELLING = [
+    "tests/unit/test_channel.py",
+    *(f"tests/live/test_{name}.py" for name in ("invariants", "scopes", "face", "private", "callbacks", "watchdog")),
+    "tests/socket",
+]
+
+
 def _install(session: nox.Session, *groups: str, extras: str = "cli,testing", editable: bool = True) -> None:
     """Install the project with its extras and some of its dependency groups."""
     needed = nox.project.dependency_groups(PROJECT, *groups) if groups else ()
@@ -79,7 +86,7 @@ def tests(session: nox.Session) -> None:
     _install(session, "tests", editable=False)
     # All of them run on one Python. On the others those run that could tell a difference: of tasks, clocks and sockets.
     newest = session.python == NEWEST
-    chosen = session.posargs or ([] if newest else ["tests/live", "tests/socket", "tests/unit/test_channel.py"])
+    chosen = session.posargs or ([] if newest else TELLING)
     profile = "default" if newest else "quick"
     # Two workers: much of what the tests of sockets and programs take is waiting.
     session.run("pytest", "-n2", "--dist=worksteal", f"--hypothesis-profile={profile}", *chosen, env={"COLUMNS": "120"})
@@ -137,21 +144,66 @@ def soak(session: nox.Session) -> None:
     session.run("pytest", "-n2", "--dist=load", "tests/live/test_independence.py", *session.posargs, env=hours)
 
 
+@nox.session(python=NEWEST)
+def machines(session: nox.Session) -> None:
+    """Drive a live manager through thousands of random lives, on both backends side by side. It takes some minutes.
+
+    ``--examples 100`` after ``--`` is a short one, ``--backend trio`` one backend only.
+    """
+    _install(session, "tests")
+    session.run("python", "-m", "tests.machine.long_run", *session.posargs)
+
+
+@nox.session(python=NEWEST)
+def chaos(session: nox.Session) -> None:
+    """Let both backends live through a month of faults, and write what came of it into the docs. It takes some minutes.
+
+    Then live through a day twice, and compare the two byte for byte. ``-- --days 3 --seed 7`` does what is said there,
+    and leaves the docs alone.
+    """
+    _install(session, "chaos", editable=False)
+    folder = str(session.cache_dir / "chaos")
+    for arguments in [session.posargs] if session.posargs else [["--docs", "docs"], ["--days", "1", "--check"]]:
+        session.run("python", "-m", "tests.chaos.month", "--out", folder, *arguments)
+
+
+def _uv() -> str | None:
+    """Where uv is: beside nox, or on the path."""
+    beside = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    return shutil.which("uv", path=beside)
+
+
+def _environment(session: nox.Session, home: Path, base: str) -> str:
+    """Make an environment with that Python, if it is not there yet. Returns its Python."""
+    python = home / ("Scripts" if os.name == "nt" else "bin") / "python"
+    if not python.exists():
+        uv = _uv()
+        # With pip, so that it can be used when uv is gone.
+        make = (uv, "venv", "-q", "--seed", "--python", base) if uv else (base, "-m", "venv")
+        session.run(*make, str(home), external=True)
+    return str(python)
+
+
+def _install_in(session: nox.Session, python: str, *arguments: str) -> None:
+    """Install something in the environment of that Python."""
+    uv = _uv()
+    install = (uv, "pip", "install", "--python", python) if uv else (python, "-m", "pip", "install")
+    session.run(*install, "-q", *arguments, external=True)
+
+
 @nox.session(venv_backend="none")
 def fuzz(session: nox.Session) -> None:
     """Fuzz the wire for a minute, guided by coverage. ``--seconds 600`` after ``--`` looks for longer."""
     for version in reversed(PYTHONS):
-        home = session.cache_dir / f"fuzz-{version}"
-        python = str(home / ("Scripts" if os.name == "nt" else "bin") / "python")
-        if not Path(python).exists():
-            session.run(shutil.which(f"python{version}") or sys.executable, "-m", "venv", str(home), external=True)
+        base = shutil.which(f"python{version}") or sys.executable
+        python = _environment(session, session.cache_dir / f"fuzz-{version}", base)
         try:
             # Compiling it takes clang's sources, so there has to be a wheel.
-            session.run(python, "-m", "pip", "install", "-q", "--only-binary", "atheris", "atheris", external=True)
+            _install_in(session, python, "--only-binary", "atheris", "atheris")
         except CommandFailed:
             session.log(f"there is no atheris for Python {version} here")
             continue
-        session.run(python, "-m", "pip", "install", "-q", "-e", ".", external=True)
+        _install_in(session, python, "-e", ".")
         findings = str(session.cache_dir / "findings")
         session.run(python, "tests/fuzz/fuzz_wire.py", "--findings", findings, *session.posargs, external=True)
         return
@@ -170,14 +222,16 @@ PEERS = {
 
 @nox.session(python=NEWEST)
 def peers(session: nox.Session) -> None:
-    """Let other people's clients read from the simulated exchange, unchanged but for their URL and key."""
+    """Let other people's clients read from the simulated exchange, unchanged but for their URL and key; then let them
+    and ours read from exchanges that go wrong, and print who storms."""
     _install(session, extras="cli")
     # The exchange opens an account for this key, and the clients log in with it.
     key = {
         name: "".join(secrets.choice(ascii_letters + digits) for _ in range(40))
         for name in ("UPBIT_ACCESS_KEY", "UPBIT_SECRET_KEY")
     }
-    frames = str(Path(session.create_tmp()) / "frames.jsonl")
+    results = Path(session.create_tmp())
+    frames = str(results / "frames.jsonl")
     session.run("python", "tests/peers/make_frames.py", frames)
     exchange = subprocess.Popen(
         [str(Path(session.bin) / "upbit-streams"), "exchange", "--port", "0"],
@@ -189,15 +243,16 @@ def peers(session: nox.Session) -> None:
         assert exchange.stdout is not None  # noqa: S101 -- it is a pipe, as asked for above
         url = exchange.stdout.readline().removeprefix("listening on ").strip()
         session.run("python", "tests/peers/check_nonce.py", url, env=key)
+        pythons = {}
         for name, (requirement, *checks) in PEERS.items():
-            home = Path(session.virtualenv.location) / f"peer-{name}"
-            python = home / ("Scripts" if os.name == "nt" else "bin") / "python"
-            if not python.exists():
-                session.run("python", "-m", "venv", str(home))
-            session.run(str(python), "-m", "pip", "install", "-q", requirement, external=True)
+            base = str(Path(session.bin) / "python")
+            python = pythons[name] = _environment(session, Path(session.virtualenv.location) / f"peer-{name}", base)
+            _install_in(session, python, requirement)
             for check in checks:
                 read = frames if check == "upbit_sdk_models" else url
-                session.run(str(python), f"tests/peers/check_{check}.py", read, env=key, external=True)
+                session.run(python, f"tests/peers/check_{check}.py", read, env=key, external=True)
     finally:
         exchange.terminate()
         exchange.wait()
+    clients = [f"{name}={python}" for name, python in pythons.items()]
+    session.run("python", "tests/peers/storm.py", str(results / "storm.json"), *clients)
