@@ -28,7 +28,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(anyio|asyncio|collections|contextlib|decimal|msgspec|pathlib|selectors|trio|typing)\..*"),
     ("py:.*", r"(.*\.)?(E|E_co|T|Once|Args)"),
-    ("py:.*", r"(.*\.)?(Batches|Market|Candle\d+[sm]Event|Closing|Source)"),
+    ("py:.*", r"(.*\.)?(Batches|Block|Market|Candle\d+[sm]Event|Closing|Source)"),
 ]
 
 _HOMES = (upbit_streams, upbit_streams.testing)
