@@ -14,14 +14,14 @@ from upbit_streams.testing import SimulatedExchange, run, virtual_backend
 hypothesis.settings.register_profile(
     "default",
     deadline=None,
-    max_examples=10,
+    max_examples=6,
     print_blob=True,
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.register_profile(
     "quick",
     hypothesis.settings.get_profile("default"),
-    max_examples=5,
+    max_examples=4,
     phases=[hypothesis.Phase.generate],
 )
 hypothesis.settings.register_profile("long", hypothesis.settings.get_profile("default"), max_examples=1000)

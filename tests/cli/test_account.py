@@ -199,7 +199,7 @@ async def test_a_key_that_is_refused_after_the_handshake_ends_it(backend: str) -
     assert re.search(r"refused the login 3 times \(INVALID_AUTH .*\): check that both keys", watch.stderr.text())
 
 
-@pytest.mark.parametrize("options", [JSON, ()], ids=["lines", "table"])
+@pytest.mark.parametrize(("options", "backend"), [(JSON, "trio"), ((), "asyncio")], ids=["lines", "table"])
 async def test_a_key_that_is_refused_later_ends_it(options: tuple[str, ...], backend: str) -> None:
     """A key that expires while somebody watches is missed at the next connect."""
     async with open_desk() as desk:

@@ -12,8 +12,8 @@ from tests.support.world import NumberedSource, wall
 from upbit_streams import Config, DataType, Endpoint, Event, Independence, Manager, open_manager
 from upbit_streams.testing import Refusal, SimulatedExchange, memory_connector
 
-# A day when there is time for it (nox -s soak), an hour else.
-HOURS = float(os.environ.get("UPBIT_STREAMS_SOAK_HOURS", "1"))
+# A day when there is time for it (nox -s soak), half an hour else.
+HOURS = float(os.environ.get("UPBIT_STREAMS_SOAK_HOURS", "0.5"))
 # Not in step with the twenty seconds from one stalled epoch to the next.
 _TRADE_SECONDS, _TELL_SECONDS = 5.0, 17.0
 

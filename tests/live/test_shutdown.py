@@ -1,9 +1,8 @@
 """How a manager is left: with which error, how soon, and what still works meanwhile."""
 
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any, NoReturn
 
 import anyio
@@ -246,12 +245,18 @@ async def test_an_error_of_a_callback_leaves_its_client_and_the_manager_as_it_wa
     assert raised is error
 
 
-async def _crash(bug: BaseException, *_: Any, **__: Any) -> NoReturn:
-    raise bug
+def _crash(bug: BaseException) -> Callable[..., Awaitable[NoReturn]]:
+    async def crash(*_: Any, **__: Any) -> NoReturn:
+        raise bug
+
+    return crash
 
 
-def _crash_now(bug: BaseException, *_: Any, **__: Any) -> NoReturn:
-    raise bug
+def _crash_now(bug: BaseException) -> Callable[..., NoReturn]:
+    def crash(*_: Any, **__: Any) -> NoReturn:
+        raise bug
+
+    return crash
 
 
 CRASHES: list[tuple[Any, str, Any]] = [
@@ -292,7 +297,7 @@ async def test_a_crash_inside_cancels_the_body_and_is_one_named_error_with_its_c
                     await client.register_interest(DataType.MY_ORDER)
                     await client.wait_ready()
                     await anyio.sleep(3)
-                    monkeypatch.setattr(owner, name, partial(crash, bug))
+                    monkeypatch.setattr(owner, name, crash(bug))
                     try:
                         exchange.refusal = Refusal(503, "maintenance")
                         exchange.end_sessions(wall())
@@ -330,9 +335,9 @@ async def test_a_crash_while_closing_is_not_lost(
                 await client.register_interest(DataType.TRADE, CODES)
                 await anyio.sleep(1)
                 if place == "hub":
-                    monkeypatch.setattr(Hub, "ended", partial(_crash_now, bug))
+                    monkeypatch.setattr(Hub, "ended", _crash_now(bug))
                 if place == "connector":
-                    monkeypatch.setattr("upbit_streams.testing.memory._MemoryTransport.aclose", partial(_crash, bug))
+                    monkeypatch.setattr("upbit_streams.testing.memory._MemoryTransport.aclose", _crash(bug))
                 if cancelled:
                     scope.cancel()
                     await anyio.sleep_forever()
@@ -345,7 +350,7 @@ async def test_an_error_of_the_body_comes_before_a_crash_which_is_noted_on_it(mo
         async with connected() as (_, manager), manager.open_client("component") as client:
             await client.register_interest(DataType.TRADE, CODES)
             await client.wait_ready()
-            monkeypatch.setattr(Hub, "publish", partial(_crash_now, bug))
+            monkeypatch.setattr(Hub, "publish", _crash_now(bug))
             try:
                 await anyio.sleep_forever()
             finally:
