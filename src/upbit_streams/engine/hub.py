@@ -1,8 +1,8 @@
 """From the connection's reader to everyone who wants an event: the latest of each market, and each consumer's
 channel."""
 
-from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 
 import anyio
 import attrs
@@ -10,151 +10,15 @@ import msgspec
 
 from ..exceptions import SubscriptionError, UpbitStreamsError
 from ..model.epoch import Epoch
-from ..model.events import Event, IndicatorEvent, IndicatorSignalEvent, OrderbookEvent, TradeEvent
-from ..model.indicators import indicator_of
-from ..model.kinds import DataType
+from ..model.events import Event
 from ..model.notices import Stale
 from ..model.subscriptions import Want, Wants, check_servable, server_of
 from .account import Account
 from .backpressure import Channel
+from .route import KEYS, Filter, Route, key_of
 from .wants import WantLedger
 
 __all__ = ["Heard", "Hub"]
-
-# The exchange was seen to send up to two events of an old request after a new one (protocol section 2.3). Where more
-# come and no snapshot, as from a recording, they are the answer.
-_STRAGGLERS = 4
-
-# A snapshot repeats the last trade of its market, or one a few trades back if more came while it was on its way.
-_RECENT_TRADES = 1000
-
-
-class _Route:
-    """Where the events of one topic go. It exists as long as somebody wants them."""
-
-    __slots__ = (
-        "arrived",
-        "asked",
-        "asked_at",
-        "awaited",
-        "before",
-        "change",
-        "consumers",
-        "latest",
-        "recent",
-        "refusal",
-        "served",
-        "stragglers",
-        "waiting",
-        "want",
-        "wanted",
-    )
-
-    def __init__(self, want: Want) -> None:
-        self.want = want
-        """One of those that are registered."""
-        self.wanted = 0
-        """How many times any is."""
-        self.asked: Want | None = None
-        """What the last request asked for."""
-        self.asked_at: float | None = None
-        """When it was first asked for in this epoch, in the event loop's time."""
-        self.before: Event | None = None
-        """The latest event by then; or one that has come since, but was not news to anybody."""
-        self.refusal: Callable[[], SubscriptionError] | None = None
-        """Why the exchange is not asked for it, though it is wanted."""
-        self.served: Want | None = None
-        """What the request asked for that ``latest`` answers: after a change, events of the old request are still on
-        their way, until the snapshot of the new one has come."""
-        self.stragglers = 0
-        """Events that may still be of the old request."""
-        self.awaited = 0
-        """Snapshots that are still to come: each request brings one."""
-        self.latest: Event | None = None
-        self.change: Event | None = None
-        """The last change, if a snapshot has come since."""
-        self.consumers: dict[Channel, Callable[[Event], None]] = {}
-        """What takes an event, for each consumer's channel."""
-        self.waiting: dict[Channel, tuple[Want, Callable[[Event], None]]] = {}
-        """Consumers that want more than is served yet."""
-        self.arrived = anyio.Event()
-        """Set when ``served`` changes, and then replaced."""
-        self.recent: deque[int] | None = deque(maxlen=_RECENT_TRADES) if want.type.event is TradeEvent else None
-
-    def latest_for(self, want: Want) -> Event | None:
-        """The latest event, if the subscription that brought it has all that is wanted."""
-        return self.latest if self.has(want) else None
-
-    def is_kept_fresh(self, newest: Mapping[str, int]) -> bool:
-        """Whether ``latest`` is the present state: changes are subscribed to, and its epoch is the newest."""
-        if self.latest is None or self.served is None or not self.served.realtime:
-            return False
-        return self.latest.epoch.number == newest.get(self.latest.epoch.connection)
-
-    def look_for_answer(self, event: Event) -> list[Channel]:
-        """An event has come, and the answer to the last request is still awaited: is this it? Returns who waited for
-        it."""
-        self.stragglers += 1
-        if self.stragglers <= _STRAGGLERS and (self.asked is None or self.asked.snapshot):
-            if event.stream_type == "SNAPSHOT":
-                is_early = self.awaited > 0
-            else:
-                is_early = self.served is not None or self.awaited > 1
-            if is_early:
-                return []
-        return self.serve()
-
-    def serve(self) -> list[Channel]:
-        """The exchange has begun to serve the last request. Returns who waited for that."""
-        self.served = self.asked
-        self.stragglers = 0
-        newcomers = [channel for channel, (want, _) in self.waiting.items() if self.has(want)]
-        for channel in newcomers:
-            _, self.consumers[channel] = self.waiting.pop(channel)
-        self.wake()
-        return newcomers
-
-    def has(self, want: Want) -> bool:
-        """Whether what is served has all that is wanted. What nobody can ask for is only listened for."""
-        return want.type is DataType.UNKNOWN or (self.served is not None and self.served.covers(want))
-
-    def is_unanswered(self) -> bool:
-        """Whether it was asked for in this epoch, its present state has to come, and nothing has."""
-        is_awaited = self.asked is not None and self.asked.type.has_snapshot and self.asked.snapshot
-        return is_awaited and self.asked_at is not None and self.latest is self.before
-
-    def last_change(self) -> Event | None:
-        """The latest event that is no snapshot."""
-        return self.change if self.latest is None or self.latest.stream_type == "SNAPSHOT" else self.latest
-
-    def channels(self) -> list[Channel]:
-        """Everybody who is or will be fed."""
-        return [*self.consumers, *self.waiting]
-
-    def wake(self) -> None:
-        """Let everybody look who waits for this route."""
-        self.arrived.set()
-        self.arrived = anyio.Event()
-
-
-class _Filter:
-    """A consumer that wants a part of what its route brings."""
-
-    def __init__(self, want: Want, channel: Channel) -> None:
-        self._want = want
-        self._channel = channel
-        self._shown: Epoch | None = None
-
-    def __call__(self, event: Event) -> None:
-        seen = self._want.view(event)
-        if seen is None:
-            return
-        if not self._want.realtime:
-            # Other people's requests bring more snapshots; who wants nothing else wants one.
-            if self._shown is event.epoch:
-                return
-            self._shown = event.epoch
-        self._channel.put(seen)
 
 
 @attrs.frozen
@@ -179,7 +43,7 @@ class Hub:
         self.wants = WantLedger()
         self.confirms = confirms
         self._account = account
-        self._routes: defaultdict[str, dict[Hashable, _Route]] = defaultdict(dict)
+        self._routes: defaultdict[str, dict[Hashable, Route]] = defaultdict(dict)
         self._newest: dict[str, int] = {}
         self.published = self.late = self.unwanted = self.repeated = 0
         self._epoch: Epoch | None = None
@@ -187,7 +51,7 @@ class Hub:
         self._noticed: dict[Channel, Wants] = {}
         """Whoever is told of epochs, and what each wants."""
         self._failure: Callable[[], UpbitStreamsError] | None = None
-        self._silent: list[_Route] = []
+        self._silent: list[Route] = []
         """Of which nothing had come when somebody last looked."""
 
     def register(self, wants: Iterable[Want]) -> None:
@@ -199,10 +63,10 @@ class Hub:
         wants = list(wants)
         self.check(wants)
         for want in wants:
-            routes, key = self._routes[want.type.name], _key(want)
+            routes, key = self._routes[want.type.name], key_of(want)
             route = routes.get(key)
             if route is None:
-                route = routes[key] = _Route(want)
+                route = routes[key] = Route(want)
             route.wanted += 1
             # Where nothing keeps the state fresh, somebody new needs another request to be shown it.
             self.wants.add(want, is_news=route.asked is None or not route.asked.realtime)
@@ -217,14 +81,14 @@ class Hub:
 
     def check_refused(self, want: Want) -> None:
         """Raise :class:`SubscriptionError` if the exchange refuses this."""
-        route = self._routes[want.type.name].get(_key(want))
+        route = self._routes[want.type.name].get(key_of(want))
         if route is not None and route.refusal is not None:
             raise route.refusal()
 
     def refuse(self, want: Want, refusal: Callable[[], SubscriptionError]) -> None:
         """The exchange refuses this, so it is not asked for as long as anybody wants it. Everybody who does gets this
         error, made anew for each; a stream of this and of other things ends with it."""
-        route = self._routes[want.type.name].get(_key(want))
+        route = self._routes[want.type.name].get(key_of(want))
         if route is None:
             return
         self.wants.refuse(want.topic)
@@ -242,7 +106,7 @@ class Hub:
             route.wanted -= 1
             if not route.wanted:
                 routes = self._routes[want.type.name]
-                del routes[_key(want)]
+                del routes[key_of(want)]
                 self.wants.forgive(want.topic)
                 route.wake()
                 if self._account is not None:
@@ -340,7 +204,7 @@ class Hub:
         for want in wants:
             route = self._route(want)
             # Most consumers want everything, and cost nothing but the call of their channel.
-            put: Callable[[Event], None] = channel.put if want.wants_all else _Filter(want, channel)
+            put: Callable[[Event], None] = channel.put if want.wants_all else Filter(want, channel)
             if route.has(want):
                 route.consumers[channel] = put
             else:
@@ -373,7 +237,7 @@ class Hub:
 
     def has_brought(self, want: Want) -> bool:
         """Whether the exchange has ever sent anything of this, to those who want it now."""
-        route = self._routes[want.type.name].get(_key(want))
+        route = self._routes[want.type.name].get(key_of(want))
         return route is not None and route.latest is not None
 
     def look_for_unanswered(self, before: float) -> tuple[tuple[str, str], ...]:
@@ -404,7 +268,7 @@ class Hub:
             if self.wants.has_refused:
                 for one in (want, *among):
                     self.check_refused(one)
-            route = self._routes[want.type.name].get(_key(want))
+            route = self._routes[want.type.name].get(key_of(want))
             if route is None or self.is_ready(want):
                 return
             if self._failure is not None:
@@ -426,7 +290,7 @@ class Hub:
             self.confirmed(epoch, events[0].received_at)
         routes = self._routes
         for event in events:
-            find_key = _KEYS.get(event.type)
+            find_key = KEYS.get(event.type)
             key = event.code if find_key is None else find_key(event)
             found = routes[event.type]
             taken = self._take(found[key], event) if key in found else None
@@ -440,7 +304,7 @@ class Hub:
                 if self._account is not None:
                     self._account.take(event)
 
-    def _take(self, route: _Route, event: Event) -> bool:
+    def _take(self, route: Route, event: Event) -> bool:
         """Hand one event to those who want it. Tells whether it was news to anybody."""
         if route.awaited and event.stream_type == "SNAPSHOT":
             route.awaited -= 1
@@ -467,37 +331,11 @@ class Hub:
             put(event)
         return True
 
-    def _all_routes(self) -> list[_Route]:
+    def _all_routes(self) -> list[Route]:
         return [route for routes in self._routes.values() for route in routes.values()]
 
     def _is_served(self, want: Want) -> bool:
         return self._route(want).has(want)
 
-    def _route(self, want: Want) -> _Route:
-        return self._routes[want.type.name][_key(want)]
-
-
-def _key(want: Want) -> Hashable:
-    """What tells the topics of one type apart."""
-    if want.indicator is not None:
-        return want.code, want.indicator
-    return (want.code, want.level) if want.level else want.code
-
-
-def _book_key(event: Event) -> Hashable:
-    # Grouped order books are topics of their own; events carry their level.
-    assert isinstance(event, OrderbookEvent)  # noqa: S101 -- for the type checker
-    return (event.code, event.level) if event.level else event.code
-
-
-def _indicator_key(event: Event) -> Hashable:
-    assert isinstance(event, IndicatorEvent | IndicatorSignalEvent)  # noqa: S101 -- for the type checker
-    return event.code, indicator_of(event)
-
-
-_KEYS: Mapping[str, Callable[[Event], Hashable]] = {
-    OrderbookEvent.type: _book_key,
-    IndicatorEvent.type: _indicator_key,
-    IndicatorSignalEvent.type: _indicator_key,
-}
-"""Types whose topics are told apart by more than the market."""
+    def _route(self, want: Want) -> Route:
+        return self._routes[want.type.name][key_of(want)]
