@@ -20,7 +20,8 @@
      │    ├── ConnectionLostError      an open connection ended
      │    ├── ReconnectFailedError     as many attempts to connect failed as were allowed
      │    ├── BackpressureError        a stream that may lose nothing was read too slowly
-     │    └── NotReadyError            data was asked for before the first of it came
+     │    ├── NotReadyError            data was asked for before the first of it came
+     │    └── StaleDataError           the latest there is, is older than was asked for
      └── FeedCrashedError          a bug in this library; its cause is chained
 
 The names of the standard library are not reused, so ``except TimeoutError`` never catches one of these by accident.
@@ -44,6 +45,7 @@ __all__ = [
     "NotRegisteredError",
     "ReconnectFailedError",
     "ScopeError",
+    "StaleDataError",
     "SubscriptionError",
     "UpbitStreamsError",
     "UsageError",
@@ -85,7 +87,7 @@ class NotRegisteredError(UsageError):
 
     def __init__(self, type_name: str, code: str) -> None:
         super().__init__(
-            f"this client has not registered {type_name} of {code}; "
+            f"this client has not registered {f'{type_name} of {code}' if code else type_name}; "
             f"call 'await client.register_interest(...)' with that type and code first"
         )
         self.type_name = type_name
@@ -210,12 +212,12 @@ class ReconnectFailedError(FeedError):
 
 
 class BackpressureError(FeedError):
-    """A stream whose policy is ``Fail`` was read too slowly and has ended. ``missed`` events did not fit into it."""
+    """A stream that may not miss anything was read too slowly and has ended. ``missed`` events did not fit into it."""
 
     def __init__(self, missed: int, capacity: int) -> None:
         super().__init__(
             f"this stream was read too slowly: {missed} events came while {capacity} were waiting, and are missing; "
-            f"open another stream and ask the exchange for the present state, or give it more room with Fail(capacity)"
+            f"open another stream and ask the exchange for the present state, or give its policy a larger capacity"
         )
         self.missed = missed
         self.capacity = capacity
@@ -224,14 +226,36 @@ class BackpressureError(FeedError):
 class NotReadyError(FeedError):
     """Data is registered, but none has come yet. ``missing`` holds the (type, code) pairs without data."""
 
-    def __init__(self, missing: tuple[tuple[str, str], ...], state: str) -> None:
+    def __init__(self, missing: tuple[tuple[str, str], ...], state: str, *, is_told: bool = False) -> None:
+        """``is_told`` is for what has no first data: it is told when something happens."""
         shown = ", ".join(f"{type_name} of {code}" if code else type_name for type_name, code in missing[:5])
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-        super().__init__(
-            f"no data yet for {shown}{more} ({state}); 'await client.wait_ready()' waits for the first, "
-            f"and a market code the exchange does not list never gets any"
+        advice = (
+            "it is told when something happens, and 'await client.wait_for(...)' waits for that"
+            if is_told
+            else "'await client.wait_ready()' waits for the first, "
+            "and a market code the exchange does not list never gets any"
         )
+        super().__init__(f"no data yet for {shown}{more} ({state}); {advice}")
         self.missing = missing
+
+
+class StaleDataError(FeedError):
+    """The latest of what is registered is too old.
+
+    ``age`` is how old, in seconds since it was received, and ``within`` how old it might have been; None where it had
+    to be of an epoch that is not over. ``reason`` says why nothing newer is there.
+    """
+
+    def __init__(self, type_name: str, code: str, age: float, within: float | None, reason: str) -> None:
+        what = f"{type_name} of {code}" if code else type_name
+        too_old = "from an epoch that is over" if within is None else f"older than {within:g} s"
+        super().__init__(f"the latest {what} is {too_old}: {age:.3f} s old, as {reason}")
+        self.type_name = type_name
+        self.code = code
+        self.age = age
+        self.within = within
+        self.reason = reason
 
 
 class FeedCrashedError(UpbitStreamsError):

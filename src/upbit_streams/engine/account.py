@@ -12,13 +12,13 @@ from ..model.events import AnnouncementEvent, Event, MyAssetEvent, MyOrderEvent
 from ..model.kinds import DataType
 from ..model.metrics import Balance
 
-__all__ = ["Account"]
+__all__ = ["MOST_ANNOUNCEMENTS", "MOST_DONE", "MOST_ORDERS", "Account"]
 
 _DONE_STATES = ("done", "cancel")
 # Each has a bound, so that a month of trading does not fill the memory. Orders that are done go first.
-_MOST_ORDERS = 10_000
-_MOST_DONE = 1_000
-_MOST_ANNOUNCEMENTS = 100
+MOST_ORDERS = 10_000
+MOST_DONE = 1_000
+MOST_ANNOUNCEMENTS = 100
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ class Account:
                     received_at=event.received_at,
                 )
         elif isinstance(event, AnnouncementEvent):
-            _put_last(self.announcements, event.uuid, event, _MOST_ANNOUNCEMENTS)
+            _put_last(self.announcements, event.uuid, event, MOST_ANNOUNCEMENTS)
 
     def forget(self, kind: DataType[Event], codes: Collection[str]) -> None:
         """Nobody is told any more of a type but in these markets; an empty text stands for all."""
@@ -84,9 +84,9 @@ class Account:
     def _take_order(self, order: MyOrderEvent) -> None:
         if order.state in _DONE_STATES:
             self.open_orders.pop(order.uuid, None)
-            _put_last(self.done_orders, order.uuid, order, _MOST_DONE)
+            _put_last(self.done_orders, order.uuid, order, MOST_DONE)
         else:
-            _put_last(self.open_orders, order.uuid, order, _MOST_ORDERS)
+            _put_last(self.open_orders, order.uuid, order, MOST_ORDERS)
 
 
 def _put_last(kept: OrderedDict[str, T], key: str, value: T, most: int) -> None:

@@ -1,26 +1,40 @@
-"""Bounded channels between the hub and a consumer, and what happens when one is full."""
+"""What happens when a consumer is slow: the back-pressure policies.
 
-from collections import deque
-from collections.abc import Callable, Collection
-from typing import Any
+A policy is a frozen value that can be used for any number of streams. It makes a buffer for each of them.
+"""
 
-import anyio
+from typing import Any, Protocol
+
 import attrs
-from anyio.lowlevel import checkpoint
 
-from ..exceptions import BackpressureError, InvalidConfigError, UpbitStreamsError
-from ..model.epoch import Epoch
+from ..exceptions import InvalidConfigError
 from ..model.events import Event
-from ..model.metrics import StreamStatistics
-from ..model.notices import Notice, Stale
-from .notices import Notices
+from .buffers import Buffer, Fifo, Latest, Outcome, Paced
 
-__all__ = ["Channel", "DropOldest", "Fail", "Policy"]
+__all__ = ["Block", "Coalesce", "DropNewest", "DropOldest", "Fail", "Policy", "Throttle"]
+
+
+class Policy(Protocol):
+    """What happens when a consumer is slow. Any object that follows this can be given as ``backpressure``."""
+
+    @property
+    def capacity(self) -> int:
+        """How many events may wait in one stream."""
+        ...
+
+    def buffer(self) -> Buffer:
+        """Make a buffer of this capacity for one stream."""
+        ...
 
 
 def _at_least_one(_: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
     if type(value) is not int or value < 1:
         raise InvalidConfigError(f"{attribute.name} must be a whole number of at least 1, not {value!r}")
+
+
+def _seconds(_: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    if type(value) not in (int, float) or not 0 < value < float("inf"):
+        raise InvalidConfigError(f"{attribute.name} must be a number of seconds above 0, not {value!r}")
 
 
 @attrs.frozen
@@ -33,6 +47,69 @@ class DropOldest:
 
     capacity: int = attrs.field(default=1024, validator=_at_least_one)
 
+    def buffer(self) -> Buffer:
+        return _DropsOldest(self.capacity)
+
+
+@attrs.frozen
+class DropNewest:
+    """When ``capacity`` events wait, a new one does not come in. For a consumer that wants what came first, without
+    gaps, and then goes on with the present."""
+
+    capacity: int = attrs.field(default=1024, validator=_at_least_one)
+
+    def buffer(self) -> Buffer:
+        return _DropsNewest(self.capacity)
+
+
+@attrs.frozen
+class Coalesce:
+    """Of each topic (a type and a market) only the newest event waits, in the place of the first that did. For what
+    tells a state, such as tickers and order books; of trades, orders or balances each counts.
+
+    A consumer that is slow gets each state late, but never an old one after a newer one was there. ``capacity`` has to
+    be at least the number of types times the number of markets, which is checked when a stream is made or widened.
+    Where all markets are asked for at once nobody knows how many there are, and beyond it the one that would have been
+    taken next is dropped.
+    """
+
+    capacity: int = attrs.field(default=4096, validator=_at_least_one)
+
+    def buffer(self) -> Buffer:
+        return Latest(self.capacity)
+
+
+@attrs.frozen
+class Throttle:
+    """Of each topic (a type and a market) one event in ``interval`` seconds at most. For dashboards.
+
+    The first is there at once. Of those that come before the interval is over only the newest waits, and is there as
+    soon as it is: so the last one always comes. ``capacity`` as in :class:`Coalesce`.
+    """
+
+    interval: float = attrs.field(validator=_seconds)
+    capacity: int = attrs.field(default=4096, validator=_at_least_one)
+
+    def buffer(self) -> Buffer:
+        return Paced(self.interval, self.capacity)
+
+
+@attrs.frozen
+class Block:
+    """When ``capacity`` events wait, the connection waits for the consumer. For recorders that may lose nothing.
+
+    Whatever comes next on this connection, for whomever, is not handed out until there is room, but for ``deadline``
+    seconds at most. If the next event of this stream finds no room then, the stream is over as with :class:`Fail`. So a
+    slow consumer with this policy slows down everybody who listens to the same connection. The present state of what it
+    joins makes nobody wait: that comes as there is room. The deadline has to be shorter than ``Config.ping_timeout``.
+    """
+
+    capacity: int = attrs.field(default=1024, validator=_at_least_one)
+    deadline: float = attrs.field(default=1.0, validator=_seconds)
+
+    def buffer(self) -> Buffer:
+        return _Fails(self.capacity, self.deadline)
+
 
 @attrs.frozen
 class Fail:
@@ -44,186 +121,35 @@ class Fail:
 
     capacity: int = attrs.field(default=1024, validator=_at_least_one)
 
+    def buffer(self) -> Buffer:
+        return _Fails(self.capacity)
 
-Policy = DropOldest | Fail
+
+class _DropsOldest(Fifo):
+    def put(self, event: Event, place: int) -> Outcome | None:
+        outcome = None
+        if len(self.events) >= self.capacity:
+            self.events.popleft()
+            outcome = Outcome.DROPPED_OLDEST
+        self.events.append(event)
+        return outcome
 
 
-class Channel:
-    """One consumer's buffer, with its ledger: *published = delivered + dropped + buffered*.
+class _DropsNewest(Fifo):
+    def put(self, event: Event, place: int) -> Outcome | None:
+        if len(self.events) >= self.capacity:
+            return Outcome.DROPPED
+        self.events.append(event)
+        return None
 
-    With ``notices`` of some kinds it tells these between the events, in order. Its buffer then has each event with its
-    index, the number of events published before it, so that whoever takes one knows what is to be told first. Nothing
-    is ever on its way to a receiver: whoever waits is woken, and takes what is there when it runs. So among several
-    receivers the order is that of taking, and one that is cancelled leaves everything as it was.
-    """
 
-    def __init__(self, policy: Policy, *, notices: Collection[type[Notice]] = ()) -> None:
-        self._capacity = policy.capacity
-        self._fails = isinstance(policy, Fail)
-        self._events: deque[Any] = deque()
-        self._notices = Notices(notices) if notices else None
-        self._published = self._delivered = self._dropped = 0
-        self._missed = 0
-        self._failures: dict[object, list[Callable[[], UpbitStreamsError]]] = {}
-        """What is still to be told, as often as it is to be."""
-        self._refusal: Callable[[], UpbitStreamsError] | None = None
-        """Why nothing comes after what waits."""
-        self._takes = True
-        """Whether more may be put in."""
-        self._closed = False
-        self._waiters = 0
-        self._is_awaited = False
-        """Whether anybody waits who was not woken yet."""
-        self._news = anyio.Event()
-        """Set when there may be something to take for whoever waits, and then replaced."""
+class _Fails(Fifo):
+    def __init__(self, capacity: int, patience: float | None = None) -> None:
+        super().__init__(capacity)
+        self.patience = patience
 
-    @property
-    def has_notices(self) -> bool:
-        return self._notices is not None
-
-    def put(self, event: Event) -> None:
-        """Take one event from the hub. Never waits."""
-        if not self._takes:
-            return
-        if not self._missed:
-            if self._notices is not None and not self._notices.is_in(event.epoch):
-                return  # nothing of an epoch comes before its notice; what does, was not asked for by this one
-            if self._fails and len(self._events) >= self._capacity:
-                self._missed = 1
-        else:
-            self._missed += 1
-        self._published += 1
-        if self._missed:
-            # What waits has no gap: after the first event that was missed, none follows.
-            self._dropped += 1
-            return
-        if len(self._events) >= self._capacity:
-            self._events.popleft()
-            self._dropped += 1
-        self._events.append(event if self._notices is None else (self._published - 1, event))
-        if self._is_awaited:
-            self._wake()
-
-    def begin(self, epoch: Epoch, at: float) -> None:
-        """An epoch serves this consumer since ``at``. Does nothing if it has been told so, or wants no notices."""
-        if self._notices is not None and self._takes and not self._missed and not self._notices.is_in(epoch):
-            self._notices.begin(epoch, at, self._published, self._front())
-            self._wake()
-
-    def end(self, epoch: Epoch, reason: str, heard_at: float, ended_at: float) -> None:
-        """An epoch is over, which was last heard of at that time."""
-        if self._notices is not None and self._takes and not self._missed and self._notices.is_in(epoch):
-            self._notices.end(epoch, reason, heard_at, ended_at, self._published, self._front())
-            self._wake()
-
-    def tell(self, stale: Stale) -> None:
-        """Something has fallen silent."""
-        if self._notices is not None and self._takes and not self._missed and self._notices.is_in(stale.epoch):
-            self._notices.add(stale, self._published, self._front())
-            self._wake()
-
-    def fail(self, who: object, failure: Callable[[], UpbitStreamsError]) -> None:
-        """Whoever waits for an event gets this error, once; or, if nobody waits, whoever is the first to."""
-        if self._takes:
-            self._failures[who] = [failure] * max(1, self._waiters)
-            self._wake()
-
-    def recover(self, who: object) -> None:
-        """Undo ``fail``: there may be events again."""
-        self._failures.pop(who, None)
-
-    def refuse(self, failure: Callable[[], UpbitStreamsError]) -> None:
-        """Nothing is put in any more. Whoever has taken what waits gets this error, each time."""
-        if self._takes:
-            self._takes = False
-            self._refusal = failure
-            self._failures.clear()
-            self._wake()
-
-    async def receive(self) -> Any:
-        await checkpoint()
-        while (item := self._take()) is None:
-            self._raise_why_none()
-            self._waiters += 1
-            self._is_awaited = True
-            try:
-                await self._news.wait()
-            finally:
-                self._waiters -= 1
-        return item
-
-    def receive_nowait(self) -> Any:
-        item = self._take()
-        if item is None:
-            self._raise_why_none()
-            raise anyio.WouldBlock
-        return item
-
-    async def receive_batch(self) -> list[Any]:
-        """Everything that waits, at least one item. An error is for whoever comes next."""
-        batch = [await self.receive()]
-        if self._notices is None:
-            self._delivered += len(self._events)
-            batch += self._events
-            self._events.clear()
-        else:
-            while (item := self._take()) is not None:
-                batch.append(item)
-        return batch
-
-    def _take(self) -> Any:
-        """What comes next; None if there is nothing."""
-        if self._notices is not None and (notice := self._notices.next_before(self._front())) is not None:
-            return notice
-        if not self._events:
-            return None
-        self._delivered += 1
-        if self._notices is None:
-            return self._events.popleft()
-        index, event = self._events.popleft()
-        self._notices.take(index)
-        return event
-
-    def _raise_why_none(self) -> None:
-        """Raise why nothing comes, if anything is known that keeps it from coming."""
-        if self._closed:
-            raise anyio.ClosedResourceError
-        if self._missed:
-            raise BackpressureError(self._missed, self._capacity)
-        if self._refusal is not None:
-            raise self._refusal()
-        for who, failures in self._failures.items():
-            failure = failures.pop()
-            if not failures:
-                del self._failures[who]
-            raise failure()
-
-    def _front(self) -> int:
-        """The index of the next event that can be taken, whether it is there yet or not."""
-        return self._events[0][0] if self._events else self._published - self._missed
-
-    def _wake(self) -> None:
-        """Let everybody look who waits."""
-        if self._is_awaited:
-            self._is_awaited = False
-            self._news.set()
-            self._news = anyio.Event()
-
-    def statistics(self) -> StreamStatistics:
-        return StreamStatistics(
-            published=self._published,
-            delivered=self._delivered,
-            dropped=self._dropped,
-            buffered=self._published - self._delivered - self._dropped,
-            capacity=self._capacity,
-        )
-
-    def close(self) -> None:
-        """From now on there is nothing to take: whoever waits gets ``anyio.ClosedResourceError``, and so do later
-        calls."""
-        self._closed = True
-        self._takes = False
-        self._events.clear()
-        if self._notices is not None:
-            self._notices.clear()
-        self._wake()
+    def put(self, event: Event, place: int) -> Outcome | None:
+        if len(self.events) >= self.capacity:
+            return Outcome.FAILED
+        self.events.append(event)
+        return None

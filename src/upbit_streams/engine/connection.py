@@ -53,6 +53,7 @@ class Connection:
         """``login`` is for an endpoint that asks for one, None for the others."""
         self.name = endpoint.value
         self.hub = hub
+        self.ping_timeout = config.ping_timeout
         self._url = config.url_of(endpoint)
         self._config = config
         self._connector = connector
@@ -77,6 +78,9 @@ class Connection:
         """How many logins in a row were refused."""
         self._has_given_up = False
         self._access_key: Secret | None = None
+        """Of the last handshake."""
+        self._is_key_replaced = False
+        """Whether that was with a key that has been replaced since."""
         self._changed = anyio.Event()
         witness.watch(self.name, self.counts)
 
@@ -143,9 +147,21 @@ class Connection:
             await anyio.sleep_forever()
 
     def recover(self) -> None:
-        """There is another key: whoever waits from now on waits for that. What has given up stays so."""
+        """There is another key: whoever waits from now on waits for that. What has given up stays so.
+
+        As long as an epoch is open, what is told is still of the other account.
+        """
         if not self._has_given_up:
             self.hub.recover()
+        self._is_key_replaced = True
+        if not self._state.is_open:
+            self._forget_account()
+
+    def _forget_account(self) -> None:
+        """If it may be another one's from now on, nobody is to read what was told of this one: the other key may be
+        refused for good."""
+        if self._login is not None and self._is_key_replaced and not self._login.is_of(self._access_key):
+            self.hub.forget_account()
 
     def _pause(self) -> float:
         pause = delay(self._failures, self._config.backoff, self._draw())
@@ -157,7 +173,11 @@ class Connection:
         """Shake hands. Raises :class:`AuthenticationError` if the login is refused."""
         token = None
         if self._login is not None:
+            self._is_key_replaced = False
             token = await self._login.token(self._url, self._config.connect_timeout)
+            if self._access_key != self._login.access_key:
+                self._access_key = self._login.access_key
+                self.hub.forget_account()
         await self._pass_connect_limit()
         refused: HandshakeRefusedError
         try:
@@ -210,6 +230,7 @@ class Connection:
             else:
                 self.counters.epochs_lost += 1
                 self._in_trouble(ended)
+            self._forget_account()
         finally:
             with anyio.move_on_after(self._config.close_timeout, shield=True):
                 await transport.aclose()
@@ -220,6 +241,11 @@ class Connection:
         if scope.was_good:
             self._refusals = 0
         return refused
+
+    @property
+    def open_epoch(self) -> Epoch | None:
+        """The life that it is in; None if it is in none."""
+        return self._epoch if self._state.is_open else None
 
     def status(self) -> ConnectionStatus:
         return ConnectionStatus(
@@ -297,9 +323,6 @@ class Connection:
         return text if self._login is None else self._login.redacted(text)
 
     def _begin_epoch(self, now: float) -> Epoch:
-        if self._login is not None and self._access_key != self._login.access_key:
-            self._access_key = self._login.access_key
-            self.hub.forget_account()
         wall = self._wall()
         self._witness.trouble_ended(self.name)
         self._epoch = Epoch(

@@ -1,7 +1,7 @@
 """One life of a connection: what runs from the handshake to the loss."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import anyio
@@ -11,12 +11,14 @@ from anyio.lowlevel import checkpoint
 from ..exceptions import AuthenticationError, ConnectionLostError
 from ..model.config import Config
 from ..model.epoch import Epoch
+from ..model.events import Event
 from ..rules.lifecycle import Step
 from ..rules.login import login_refusal
 from ..transport.interface import Transport
 from ..wire.decode import Decoder
 from ..wire.replies import BadFrame, ErrorReply, Reply, SubscriptionsReply
 from .hub import Hub
+from .patience import Patience
 from .reconciler import Reconciler, Truth
 from .service import first_of
 from .watchdog import LATE_SECONDS, Watchdog
@@ -66,6 +68,8 @@ class EpochScope:
     loop's time."""
     _reconciler: Reconciler = attrs.field(init=False)
     _served: bool = attrs.field(default=False, init=False)
+    _patience: Patience = attrs.field(factory=Patience, init=False)
+    """With pongs. They come by the reader, so while that waits for a consumer nobody knows whether they have come."""
 
     def __attrs_post_init__(self) -> None:
         self.heard_at = anyio.current_time()
@@ -109,12 +113,14 @@ class EpochScope:
         transport, epoch, hub, decoder, counters = self.transport, self.epoch, self.hub, self.decoder, self.counters
         while True:
             frames = await transport.receive()
-            # From here to the end of publish there is no await: what was read is published whole, or not at all.
+            # From here to the end of publish there is no await: nobody ever sees half of a read, unless somebody has
+            # chosen to let all others wait.
             received_at = anyio.current_time() + epoch.wall_offset
             events, replies = decoder.decode(frames, epoch, received_at)
-            hub.publish(events, epoch)
             counters.messages += len(frames)
             counters.bytes_received += sum(map(len, frames))
+            if left := hub.publish(events, epoch):
+                await self._publish_slowly(left)
             if events:
                 self.was_good = self._reconciler.is_fed = True
                 if not self._served:
@@ -125,6 +131,17 @@ class EpochScope:
             for reply in replies:
                 self._take_reply(reply)
             await checkpoint()  # a socket that always has more must not keep the consumers from running
+
+    async def _publish_slowly(self, events: Sequence[Event]) -> None:
+        """Hand out what is left of a read, as fast as the slowest may be waited for."""
+        try:
+            while events:
+                with self._patience.paused(), self._reconciler.patience.paused():
+                    await self.hub.wait_room()
+                events = self.hub.publish(events, self.epoch)
+        except BaseException:
+            self.hub.give_up(events)
+            raise
 
     def _take_reply(self, reply: Reply) -> None:
         match reply:
@@ -160,7 +177,7 @@ class EpochScope:
         while True:
             await anyio.sleep(self.config.ping_interval)
             asked_at = anyio.current_time()
-            with anyio.move_on_after(self.config.ping_timeout) as patience:
+            with self._patience.of(self.config.ping_timeout) as patience:
                 await self.transport.ping()
                 self.heard_at = asked_at
             if patience.cancelled_caught and anyio.current_time() < patience.deadline + LATE_SECONDS:

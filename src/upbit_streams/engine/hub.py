@@ -2,7 +2,8 @@
 channel."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 import anyio
 import attrs
@@ -14,11 +15,16 @@ from ..model.events import Event
 from ..model.notices import Stale
 from ..model.subscriptions import Want, Wants, check_servable, server_of
 from .account import Account
-from .backpressure import Channel
-from .route import KEYS, Filter, Route, key_of
+from .channel import Channel
+from .kept import Kept, Leftovers
+from .route import Consumer, Filter, Route, Unrepeated
+from .topics import KEYS, key_of
 from .wants import WantLedger
 
 __all__ = ["Heard", "Hub"]
+
+# So many of a market's last trades a snapshot may repeat.
+_REPEATED = 100
 
 
 @attrs.frozen
@@ -44,12 +50,24 @@ class Hub:
         self.confirms = confirms
         self._account = account
         self._routes: defaultdict[str, dict[Hashable, Route]] = defaultdict(dict)
+        self._leftovers = Leftovers()
+        self._consumers: dict[Channel, Consumer] = {}
+        self._asked: Mapping[Hashable, Want] = {}
+        """The last request of this epoch, by topic."""
         self._newest: dict[str, int] = {}
         self.published = self.late = self.unwanted = self.repeated = 0
         self._epoch: Epoch | None = None
         """The one that is known to serve a request, where that is confirmed."""
         self._noticed: dict[Channel, Wants] = {}
         """Whoever is told of epochs, and what each wants."""
+        self._watching: set[Channel] = set()
+        """For whom an event is no more than a reason to look at what is known."""
+        self._blocking: list[Channel] = []
+        """For whom the reader may have to wait."""
+        self._held_since: float | None = None
+        """When the reader began to wait for somebody, in the event loop's time; None if it does not."""
+        self._held_seconds = 0.0
+        """For how long it has waited before."""
         self._failure: Callable[[], UpbitStreamsError] | None = None
         self._silent: list[Route] = []
         """Of which nothing had come when somebody last looked."""
@@ -66,8 +84,11 @@ class Hub:
             routes, key = self._routes[want.type.name], key_of(want)
             route = routes.get(key)
             if route is None:
-                route = routes[key] = Route(want)
+                route = routes[key] = Route(want, self._leftovers.take(want.topic))
+                # What was asked for of those who have left is still on its way.
+                route.kept.admit(self._asked.get(want.topic, want))
             route.wanted += 1
+            route.kept.admit(want)
             # Where nothing keeps the state fresh, somebody new needs another request to be shown it.
             self.wants.add(want, is_news=route.asked is None or not route.asked.realtime)
 
@@ -109,14 +130,17 @@ class Hub:
                 del routes[key_of(want)]
                 self.wants.forgive(want.topic)
                 route.wake()
-                if self._account is not None:
-                    # Nobody is told what happens from now on, so nobody may believe what is known.
-                    self._account.forget(want.type, {kept.want.code for kept in routes.values()})
+                if self._account is None:
+                    self._leftovers.put(want.topic, route.kept)
+                else:
+                    # Nobody is told what happens from now on, so nobody may believe what is known. Nothing is left of
+                    # it either: whoever wants it next may be somebody else.
+                    self._account.forget(want.type, {other.want.code for other in routes.values()})
         self.wants.remove(wants)
 
     def asked(self, wants: Wants) -> None:
         """The exchange is being asked for exactly these."""
-        asked = {want.topic: want for want in wants}
+        asked = self._asked = {want.topic: want for want in wants}
         now = anyio.current_time()
         for route in self._all_routes():
             route.asked = server_of(asked, route.want)
@@ -141,12 +165,14 @@ class Hub:
         """The epoch is over; ``heard_at`` is when it was last heard of, and ``ended_at`` when that was found out, in
         seconds since the Unix epoch."""
         self._epoch = None
+        self._asked = {}
         # What may still come of it comes too late, and its latest events are not the present state any more.
         self._newest[epoch.connection] = epoch.number + 1
         self._silent.clear()
         for route in self._all_routes():
             route.awaited = 0
             route.asked_at = None
+            self._look_again(route)
             if not route.want.type.has_snapshot:
                 route.served = None
         for channel in self._noticed:
@@ -176,6 +202,9 @@ class Hub:
         """From now on it is another account that is told of."""
         if self._account is not None:
             self._account.clear()
+            for route in self._all_routes():
+                route.latest = route.change = route.before = None
+                route.kept.forget()
 
     def fail(self, failure: Callable[[], UpbitStreamsError]) -> None:
         """There will be no events until ``recover``: everybody who waits for some gets this error, made anew for
@@ -193,18 +222,28 @@ class Hub:
             for channel in route.channels():
                 channel.recover(self)
 
-    def attach(self, wants: Iterable[Want], channel: Channel) -> None:
-        """Feed a channel with what is wanted, each topic once. The wants must be registered.
+    def attach(self, wants: Iterable[Want], channel: Channel, *, watches: bool = False) -> None:
+        """Feed a channel with what is wanted, each topic once, beside what it is fed with already. The wants must be
+        registered.
 
         The exchange shows the present state once, when it is asked. Who joins later, without anything new to ask for,
-        is shown the latest that came instead, unless that is from an epoch that is over.
+        is shown the latest that came instead, unless that is from an epoch that is over. A channel that has stayed and
+        joins again is not told again of the trades that it was told of before. Who ``watches`` is put the latest again
+        when its epoch is over, and when another one shows it unchanged.
         """
         wants = frozenset(wants)
+        consumer = self._consumers.setdefault(channel, Consumer())
+        if watches:
+            self._watching.add(channel)
         shown: list[tuple[Event, Callable[[Event], None]]] = []
         for want in wants:
             route = self._route(want)
+            consumer.admit(want)
             # Most consumers want everything, and cost nothing but the call of their channel.
             put: Callable[[Event], None] = channel.put if want.wants_all else Filter(want, channel)
+            if want in consumer.told:
+                put = Unrepeated(consumer.told.pop(want), put)
+            route.begun = None
             if route.has(want):
                 route.consumers[channel] = put
             else:
@@ -214,26 +253,66 @@ class Hub:
                 shown.append((latest, put))
         if self._failure is not None:
             channel.fail(self, self._failure)
+        if channel.patience is not None and channel not in self._blocking:
+            self._blocking.append(channel)
         if channel.has_notices:
-            self._noticed[channel] = wants
-            if self._epoch is not None and all(self._is_served(want) for want in wants):
-                channel.begin(self._epoch, anyio.current_time() + self._epoch.wall_offset)
-        for latest, show in sorted(shown, key=lambda pair: pair[0].received_at):
-            channel.begin(latest.epoch, latest.received_at)
-            show(msgspec.structs.replace(latest, stream_type="SNAPSHOT"))
+            self._noticed[channel] = self._noticed.get(channel, frozenset()) | wants
+            self._begin_if_served(channel)
+        with channel.showing():
+            for latest, show in sorted(shown, key=lambda pair: pair[0].received_at):
+                channel.begin(latest.epoch, latest.received_at)
+                show(msgspec.structs.replace(latest, stream_type="SNAPSHOT"))
 
-    def detach(self, wants: Iterable[Want], channel: Channel) -> None:
-        """Undo ``attach``."""
-        self._noticed.pop(channel, None)
+    def detach(self, wants: Iterable[Want], channel: Channel, *, stays: bool = False) -> None:
+        """Undo ``attach``, for some of the wants or all. Who ``stays`` may be attached to others later, and is told of
+        epochs meanwhile."""
+        wants = frozenset(wants)
         for want in wants:
             route = self._route(want)
-            route.consumers.pop(channel, None)
+            was_told = route.consumers.pop(channel, None) is not None and want.realtime
             route.waiting.pop(channel, None)
+            if stays and was_told and route.recent:
+                self._consumers[channel].told[want] = tuple(route.recent)[-_REPEATED:]
+        if channel in self._blocking and not any(channel in route.channels() for route in self._all_routes()):
+            self._blocking.remove(channel)
+            channel.leave_room()
+        if not stays:
+            self._consumers.pop(channel, None)
+            self._noticed.pop(channel, None)
+            self._watching.discard(channel)
+        elif channel in self._noticed:
+            self._noticed[channel] -= wants
+            self._begin_if_served(channel)  # if it was one of these that was not
 
     def latest(self, want: Want) -> Event | None:
         """The latest event of a registered want, as it asked for it; None before the first."""
         event = self._route(want).latest_for(want)
-        return None if event is None else want.trimmed(event)
+        return None if event is None else want.view(event)
+
+    def updates(self, want: Want) -> int:
+        """How many events of a registered want's topic were taken."""
+        return self._route(want).kept.updates
+
+    def keep(self, want: Want, bound: int) -> None:
+        """Somebody asks for a history of so many events of a registered want. Undone by one ``let_go``."""
+        route = self._route(want)
+        route.kept.grow(bound, route.latest)
+
+    def let_go(self, want: Want, bound: int) -> None:
+        """Undo one ``keep``."""
+        self._route(want).kept.shrink(bound)
+
+    def history(self, want: Want, most: int) -> list[Event]:
+        """The last events of a registered want, at most so many, as it asked for them; the newest last."""
+        return self._route(want).kept.last(want, most)
+
+    def holders(self) -> tuple[list[Route], Iterator[Kept], Mapping[Channel, Consumer]]:
+        """Everything here that has events: the topics that somebody wants, what is left of others, and who is fed."""
+        return self._all_routes(), iter(self._leftovers), self._consumers
+
+    def clean(self) -> int:
+        """Drop what is kept and nobody has wanted since this was called last. Returns how many topics had some."""
+        return self._leftovers.clean() + sum(route.kept.clean() for route in self._all_routes())
 
     def has_brought(self, want: Want) -> bool:
         """Whether the exchange has ever sent anything of this, to those who want it now."""
@@ -275,21 +354,24 @@ class Hub:
                 raise self._failure()
             await route.arrived.wait()
 
-    def publish(self, events: Sequence[Event], epoch: Epoch) -> None:
-        """Hand out what one read of the socket brought, in its order.
+    def publish(self, events: Sequence[Event], epoch: Epoch) -> Sequence[Event]:
+        """Hand out what one read of the socket brought, in its order. Returns what could not be handed out yet, since
+        somebody may not miss anything and has no room: wait for that with :meth:`wait_room`.
 
         What arrives after its epoch is over is counted and goes nowhere: no consumer and no pool entry ever goes back.
         """
         newest = self._newest.setdefault(epoch.connection, epoch.number)
         if epoch.number < newest:
             self.late += len(events)
-            return
+            return ()
         self._newest[epoch.connection] = epoch.number
         if self.confirms and events and self._epoch is not epoch:
             # The first event of an epoch shows as much as an answer: there was one request so far, for all of it.
             self.confirmed(epoch, events[0].received_at)
-        routes = self._routes
-        for event in events:
+        routes, blocking, rest = self._routes, self._blocking, iter(events)
+        for event in rest:
+            if blocking and any(channel.is_holding for channel in blocking):
+                return [event, *rest]
             find_key = KEYS.get(event.type)
             key = event.code if find_key is None else find_key(event)
             found = routes[event.type]
@@ -303,6 +385,30 @@ class Hub:
                 self.published += 1
                 if self._account is not None:
                     self._account.take(event)
+        return ()
+
+    async def wait_room(self) -> None:
+        """Wait until everybody has room for whom :meth:`publish` stopped, or was waited for long enough.
+
+        Cancelling it has no effect on anything.
+        """
+        begun = self._held_since = anyio.current_time()
+        try:
+            for channel in [*self._blocking]:
+                if channel.is_holding and channel.patience is not None:
+                    await channel.wait_room(begun + channel.patience, partial(self._blocking.__contains__, channel))
+        finally:
+            self._held_since = None
+            self._held_seconds += anyio.current_time() - begun
+
+    def held_seconds(self) -> float:
+        """For how long the reader has waited for somebody so far, all waits together."""
+        since = self._held_since
+        return self._held_seconds + (0.0 if since is None else anyio.current_time() - since)
+
+    def give_up(self, events: Sequence[Event]) -> None:
+        """These were read and will not be handed out, as their epoch is over."""
+        self.late += len(events)
 
     def _take(self, route: Route, event: Event) -> bool:
         """Hand one event to those who want it. Tells whether it was news to anybody."""
@@ -319,17 +425,34 @@ class Hub:
                 for channel in newcomers:
                     channel.begin(event.epoch, event.received_at)
                     route.consumers[channel](event)
-                route.before = event
+                if route.confirm(event, trade):
+                    self._look_again(route)
                 self.repeated += not newcomers
                 return bool(newcomers)
             route.recent.append(trade)
         route.latest = event
-        if self._noticed and not self.confirms:
+        kept = route.kept
+        kept.updates += 1
+        if kept.history is not None:
+            kept.remember(event)
+        if route.begun is not event.epoch and self._noticed and not self.confirms:
+            route.begun = event.epoch
             for channel in route.consumers:
                 channel.begin(event.epoch, event.received_at)
         for put in route.consumers.values():
             put(event)
         return True
+
+    def _look_again(self, route: Route) -> None:
+        """What is known of a topic has become another thing without anything new for those who are fed."""
+        if self._watching and route.latest is not None:
+            for channel in self._watching & route.consumers.keys():
+                channel.put(route.latest)
+
+    def _begin_if_served(self, channel: Channel) -> None:
+        """Tell who is told of epochs of the present one, if that serves all it wants, and it was not told so."""
+        if self._epoch is not None and all(self._is_served(want) for want in self._noticed[channel]):
+            channel.begin(self._epoch, anyio.current_time() + self._epoch.wall_offset)
 
     def _all_routes(self) -> list[Route]:
         return [route for routes in self._routes.values() for route in routes.values()]

@@ -4,9 +4,9 @@ They read counters and decide nothing for the connections.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import reduce
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import anyio
 import attrs
@@ -27,15 +27,26 @@ _CLEAN_SECONDS = 60.0
 _KEEP_DONE_SECONDS = 86_400.0
 
 
+class _MayIdle(Protocol):
+    def _look_whether_idle(self) -> None: ...
+
+
 class Keepers:
     """The health monitor, the metrics collector and the cleanup of one manager."""
 
     def __init__(
-        self, name: str, connections: Sequence[Connection], account: Account, wall: Callable[[], float]
+        self,
+        name: str,
+        connections: Sequence[Connection],
+        account: Account,
+        clients: Iterable[_MayIdle],
+        wall: Callable[[], float],
     ) -> None:
         self._name = name
         self._connections = connections
         self._account = account
+        self._clients = clients
+        """Those that are open."""
         self._wall = wall
         self._status = HealthStatus.HEALTHY
         """As it was last logged."""
@@ -105,20 +116,24 @@ class Keepers:
                 _log.log(level, "%s: health is %s%s", self._name, health.status, "".join(reasons))
 
     async def _collect(self) -> NoReturn:
-        """Sample the counters, for what the rates are computed from."""
+        """Sample the counters, for what the rates are computed from, and find out who is idle."""
         while True:
             await anyio.sleep(_COLLECT_SECONDS)
+            for client in self._clients:
+                client._look_whether_idle()
             self._samples.append(self._sample())
             del self._samples[: self._window_start()]
 
     async def _clean(self) -> NoReturn:
         """Drop what is old.
 
-        That is orders that have been done for a day, and nothing else: the latest of a topic goes in the same step as
-        the last who wants it, an idle connection closes itself, and whatever else is kept makes room for the next.
+        That is orders that have been done for a day, and histories and counts of what nobody has wanted for a round,
+        and nothing else: the latest of a topic goes in the same step as the last who wants it, an idle connection
+        closes itself, and whatever else is kept makes room for the next.
         """
         while True:
             await anyio.sleep(_CLEAN_SECONDS)
+            self._cleaned += sum(connection.hub.clean() for connection in self._connections)
             self._cleaned += self._account.forget_done(self._wall() - _KEEP_DONE_SECONDS)
 
     def _sample(self) -> list[Counts]:

@@ -31,6 +31,10 @@ class Login:
         self.replaced.set()
         self.replaced = anyio.Event()
 
+    def is_of(self, access_key: Secret | None) -> bool:
+        """Whether the next handshake is known to have this key. What a function will give, nobody knows."""
+        return isinstance(self._source, Credentials) and self._source.access_key == access_key
+
     def check(self) -> None:
         """Raise :class:`MissingCredentialsError` if there is no key to be had."""
         if self._source is None:

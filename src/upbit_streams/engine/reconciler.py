@@ -19,6 +19,7 @@ from ..rules.suspects import Suspects, Verdict, is_about_the_request
 from ..wire.replies import SubscriptionsReply
 from ..wire.requests import list_subscriptions, subscribe
 from .hub import Hub
+from .patience import Patience
 from .watchdog import LATE_SECONDS
 
 __all__ = ["Reconciler", "Truth"]
@@ -62,6 +63,8 @@ class Reconciler:
     what pongs have shown since is not to be believed."""
     asking: anyio.Event = attrs.field(factory=anyio.Event, init=False)
     """Set when the first request goes out."""
+    patience: Patience = attrs.field(factory=Patience, init=False)
+    """With the answer to a question."""
     is_fed: bool = attrs.field(default=False, init=False)
     """Whether any event has come."""
     _limit: RateLimit = attrs.field(factory=lambda: RateLimit(MESSAGES), init=False)
@@ -151,7 +154,9 @@ class Reconciler:
         self._ticket, self._answered = str(uuid4()), anyio.Event()
         await self.send(list_subscriptions(self._ticket, self.config.format))
         while not self._answered.is_set():
-            with anyio.move_on_after(_ANSWER_SECONDS) as patience:
+            # Where an answer is needed, time does not count in which nobody could read it.
+            in_time = self.patience.of if self.hub.confirms else anyio.move_on_after
+            with in_time(_ANSWER_SECONDS) as patience:
                 await self._answered.wait()
                 self._answered_at = asked_at
                 self.heard(asked_at)

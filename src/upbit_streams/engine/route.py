@@ -1,26 +1,24 @@
 """Where the events of one topic go, and what is known of it."""
 
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import anyio
+import attrs
 
 from ..exceptions import SubscriptionError
 from ..model.epoch import Epoch
-from ..model.events import Event, IndicatorEvent, IndicatorSignalEvent, OrderbookEvent, TradeEvent
-from ..model.indicators import indicator_of
+from ..model.events import Event, TradeEvent
 from ..model.kinds import DataType
 from ..model.subscriptions import Want
-from .backpressure import Channel
+from .channel import Channel
+from .kept import RECENT_TRADES, Kept
 
-__all__ = ["KEYS", "Filter", "Route", "key_of"]
+__all__ = ["Consumer", "Filter", "Route", "Unrepeated"]
 
 # The exchange was seen to send up to two events of an old request after a new one (protocol section 2.3). Where more
 # come and no snapshot, as from a recording, they are the answer.
 _STRAGGLERS = 4
-
-# A snapshot repeats the last trade of its market, or one a few trades back if more came while it was on its way.
-_RECENT_TRADES = 1000
 
 
 class Route:
@@ -32,8 +30,10 @@ class Route:
         "asked_at",
         "awaited",
         "before",
+        "begun",
         "change",
         "consumers",
+        "kept",
         "latest",
         "recent",
         "refusal",
@@ -44,9 +44,11 @@ class Route:
         "wanted",
     )
 
-    def __init__(self, want: Want) -> None:
+    def __init__(self, want: Want, kept: Kept) -> None:
         self.want = want
         """One of those that are registered."""
+        self.kept = kept
+        """What may be older than the route: all else begins with it."""
         self.wanted = 0
         """How many times any is."""
         self.asked: Want | None = None
@@ -55,6 +57,8 @@ class Route:
         """When it was first asked for in this epoch, in the event loop's time."""
         self.before: Event | None = None
         """The latest event by then; or one that has come since, but was not news to anybody."""
+        self.begun: Epoch | None = None
+        """The epoch of which every consumer was told."""
         self.refusal: Callable[[], SubscriptionError] | None = None
         """Why the exchange is not asked for it, though it is wanted."""
         self.served: Want | None = None
@@ -73,7 +77,7 @@ class Route:
         """Consumers that want more than is served yet."""
         self.arrived = anyio.Event()
         """Set when ``served`` changes, and then replaced."""
-        self.recent: deque[int] | None = deque(maxlen=_RECENT_TRADES) if want.type.event is TradeEvent else None
+        self.recent: deque[int] | None = deque(maxlen=RECENT_TRADES) if want.type.event is TradeEvent else None
 
     def latest_for(self, want: Want) -> Event | None:
         """The latest event, if the subscription that brought it has all that is wanted."""
@@ -102,6 +106,7 @@ class Route:
         """The exchange has begun to serve the last request. Returns who waited for that."""
         self.served = self.asked
         self.stragglers = 0
+        self.begun = None
         newcomers = [channel for channel, (want, _) in self.waiting.items() if self.has(want)]
         for channel in newcomers:
             _, self.consumers[channel] = self.waiting.pop(channel)
@@ -111,6 +116,19 @@ class Route:
     def has(self, want: Want) -> bool:
         """Whether what is served has all that is wanted. What nobody can ask for is only listened for."""
         return want.type is DataType.UNKNOWN or (self.served is not None and self.served.covers(want))
+
+    def confirm(self, repeated: Event, trade: int) -> bool:
+        """A snapshot has shown a trade that was told before. Tells whether that makes the latest one of this epoch.
+
+        It may be a trade before the latest. Then it only shows that the request was answered.
+        """
+        latest = self.latest
+        if not isinstance(latest, TradeEvent) or latest.sequential_id != trade or latest.epoch is repeated.epoch:
+            self.before = repeated
+            return False
+        self.change = self.last_change()
+        self.latest = repeated
+        return True
 
     def is_unanswered(self) -> bool:
         """Whether it was asked for in this epoch, its present state has to come, and nothing has."""
@@ -129,6 +147,22 @@ class Route:
         """Let everybody look who waits for this route."""
         self.arrived.set()
         self.arrived = anyio.Event()
+
+
+@attrs.define
+class Consumer:
+    """What one consumer may still have, though it may have left the topic by now."""
+
+    most: dict[DataType[Event], Want] = attrs.field(factory=dict)
+    """Of each type, the most that an event may have which it was fed with."""
+    told: dict[Want, tuple[int, ...]] = attrs.field(factory=dict)
+    """The last trades that it was told of in topics that it has left."""
+
+    def admit(self, want: Want) -> None:
+        """It is fed with this from now on."""
+        have = self.most.setdefault(want.type, want)
+        if not have.covers(want):
+            self.most[want.type] = have.joined(want)
 
 
 class Filter:
@@ -151,27 +185,14 @@ class Filter:
         self._channel.put(seen)
 
 
-def key_of(want: Want) -> Hashable:
-    """What tells the topics of one type apart."""
-    if want.indicator is not None:
-        return want.code, want.indicator
-    return (want.code, want.level) if want.level else want.code
+class Unrepeated:
+    """A consumer that has left its route and come back, and is not told the trades again that it was told before."""
 
+    def __init__(self, had: Collection[int], put: Callable[[Event], None]) -> None:
+        self._had = had
+        self._put = put
 
-def _book_key(event: Event) -> Hashable:
-    # Grouped order books are topics of their own; events carry their level.
-    assert isinstance(event, OrderbookEvent)  # noqa: S101 -- for the type checker
-    return (event.code, event.level) if event.level else event.code
-
-
-def _indicator_key(event: Event) -> Hashable:
-    assert isinstance(event, IndicatorEvent | IndicatorSignalEvent)  # noqa: S101 -- for the type checker
-    return event.code, indicator_of(event)
-
-
-KEYS: Mapping[str, Callable[[Event], Hashable]] = {
-    OrderbookEvent.type: _book_key,
-    IndicatorEvent.type: _indicator_key,
-    IndicatorSignalEvent.type: _indicator_key,
-}
-"""Types whose topics are told apart by more than the market."""
+    def __call__(self, event: Event) -> None:
+        # Nothing but a snapshot repeats a trade.
+        if event.stream_type != "SNAPSHOT" or event.sequential_id not in self._had:  # type: ignore[attr-defined]
+            self._put(event)

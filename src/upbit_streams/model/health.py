@@ -136,6 +136,7 @@ class PerformanceMetrics:
     subscriptions: int
     """Topics that are wanted now."""
     cleaned: int
-    """Orders in all that the cleanup has dropped, a day after they were done."""
+    """How much in all the cleanup has dropped: orders a day after they were done, and what was kept of topics that
+    nobody has wanted for a minute."""
     connections: tuple[ConnectionMetrics, ...]
     """One for each endpoint."""

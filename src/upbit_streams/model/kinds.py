@@ -1,14 +1,16 @@
 """The data types of the exchange, as typed keys, and the formats they travel in."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, TypeVar
 
 from ..exceptions import UsageError
 from . import events
 
-__all__ = ["Codes", "DataType", "Endpoint", "Format"]
+__all__ = ["Codes", "DataType", "DataTypes", "Endpoint", "Format"]
 
 E = TypeVar("E", bound=events.Event, covariant=True)
+F = TypeVar("F", bound=events.Event)
 
 
 class Format(StrEnum):
@@ -54,7 +56,8 @@ class Codes(StrEnum):
 class DataType(Generic[E]):
     """A data type one can ask for. It knows the class of its events, and so does the type checker::
 
-        client.stream(DataType.TRADE, ["KRW-BTC"])      # a stream of TradeEvent
+        client.stream(DataType.TRADE, ["KRW-BTC"])                      # a stream of TradeEvent
+        client.stream(DataType.TRADE | DataType.TICKER, ["KRW-BTC"])    # a stream of TradeEvent | TickerEvent
 
     The types are the constants of this class; there is one object a type, compared by identity. (It is not an ``Enum``
     because enum members cannot carry a type parameter, and then every function that takes one needs an overload a
@@ -101,6 +104,10 @@ class DataType(Generic[E]):
     def __reduce__(self) -> Any:
         return DataType.from_name, (self.name,)
 
+    def __or__(self, other: "DataType[F] | DataTypes[F]") -> "DataTypes[E | F]":
+        """Both, wherever several types are taken."""
+        return DataTypes[E | F]([self]) | other
+
     @staticmethod
     def all(endpoint: Endpoint | None = None) -> tuple["DataType[events.Event]", ...]:
         """Every data type that the exchange can be asked for, on one endpoint or on any."""
@@ -125,6 +132,29 @@ class DataType(Generic[E]):
             units = ", ".join(name.removeprefix("candle.") for name in _CANDLES)
             raise UsageError(f"there are no candles of unit {unit!r}; the units are {units}")
         return found
+
+
+class DataTypes(tuple[DataType[E], ...]):
+    """Several data types, each once: what ``DataType.TRADE | DataType.TICKER`` is.
+
+    A tuple like any other, but the type checkers know of which events it is. Of a list of types they know only what
+    all of their events have in common.
+    """
+
+    __slots__ = ()
+
+    def __or__(self, other: "DataType[F] | DataTypes[F]") -> "DataTypes[E | F]":
+        more: Iterable[DataType[F]]
+        if isinstance(other, DataType):
+            more = (other,)
+        elif isinstance(other, DataTypes):
+            more = other
+        else:
+            return NotImplemented
+        return DataTypes[E | F](dict.fromkeys([*self, *more]))
+
+    def __repr__(self) -> str:
+        return f"<DataTypes {' | '.join(kind.name for kind in self)}>"
 
 
 DataType.TICKER = DataType(events.TickerEvent)

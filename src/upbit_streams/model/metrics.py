@@ -184,11 +184,24 @@ class Balance:
 
 @attrs.frozen
 class StreamStatistics:
-    """What became of the events of one stream: *published = delivered + dropped + buffered*, always."""
+    """What became of the events of one stream: *published = delivered + dropped + coalesced + throttled + buffered*,
+    always."""
 
     published: int
+    """All that there were for this stream."""
     delivered: int
     dropped: int
     """Lost to the back-pressure policy: pushed out before anybody took them, or never let in."""
+    coalesced: int
+    """Replaced by a newer one of their topic before anybody took them, where only the newest counts."""
+    throttled: int
+    """Replaced by a newer one of their topic before their time had come."""
     buffered: int
+    """Waiting; once the stream is closed, those that nobody took."""
     capacity: int
+    high_water: int
+    """The most that ever waited at once."""
+    blocked_seconds: float
+    """For how long connections waited for this stream, all waits together."""
+    lag_seconds: float
+    """How long ago the event arrived that will be taken next; 0 if none waits."""

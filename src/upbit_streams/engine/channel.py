@@ -1,0 +1,365 @@
+"""One consumer's channel: between the hub, which never waits for it, and whoever receives."""
+
+import math
+from collections import deque
+from collections.abc import Callable, Collection, Generator
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from ..exceptions import BackpressureError, UpbitStreamsError, UsageError
+from ..model.epoch import Epoch
+from ..model.events import Event
+from ..model.metrics import StreamStatistics
+from ..model.notices import Lagged, Notice, Stale
+from .backpressure import Policy
+from .buffers import Outcome
+from .notices import Notices
+
+__all__ = ["Channel"]
+
+
+class Channel:
+    """One consumer's buffer, with its ledger: *published = delivered + dropped + coalesced + throttled + buffered*.
+
+    With ``notices`` of some kinds it tells these between the events, in order. Nothing is ever on its way to a
+    receiver: whoever waits is woken, and takes what is there when it runs. So among several receivers the order is that
+    of taking, and one that is cancelled leaves everything as it was.
+    """
+
+    def __init__(self, policy: Policy, *, notices: Collection[type[Notice]] = ()) -> None:
+        self._buffer = policy.buffer()
+        self._notices = Notices(notices) if notices else None
+        self._tells_losses = Lagged in notices
+        self._put = self._buffer.put
+        self._published = self._delivered = self._dropped = self._coalesced = self._throttled = 0
+        self._lost = 0
+        """Dropped, coalesced and throttled."""
+        self._places = 0
+        """How many events have come into the buffer, where there are notices, which have their places among those."""
+        self._high_water = 0
+        """The most that waited when somebody took something; between two such moments it only grows."""
+        self._missed = 0
+        """How many events came since the stream failed."""
+        self._left = 0
+        """How many events waited when it was closed."""
+        self._failures: dict[object, list[Callable[[], UpbitStreamsError]]] = {}
+        """What is still to be told, as often as it is to be."""
+        self._refusal: Callable[[], UpbitStreamsError] | None = None
+        """Why nothing comes after what waits."""
+        self._takes = True
+        """Whether more may be put in."""
+        self._is_plain = self._notices is None and self._buffer.patience is None
+        """Whether an event can be put in without a look at anything else."""
+        self._closed = False
+        self._waiters = 0
+        self._is_awaited = False
+        """Whether anybody waits who was not woken yet."""
+        self._news = anyio.Event()
+        """Set when there may be something to take for whoever waits, and then replaced."""
+        self._room = anyio.Event()
+        """Set when there is room again, or no need for any, and then replaced by the next who waits for it."""
+        self._is_patient = self._buffer.patience is not None
+        self._unshown: deque[Event] = deque()
+        """Present states for which there was no room when it joined, if it may not miss any."""
+        self._is_showing = False
+        self._is_overdue = False
+        """Whether the reader has waited for room in vain."""
+        self._blocked: list[float] = []
+        """Since when readers wait for room, in the event loop's time: one for each connection."""
+        self._blocked_seconds = 0.0
+
+    @property
+    def has_notices(self) -> bool:
+        return self._notices is not None
+
+    @property
+    def delivered(self) -> int:
+        return self._delivered
+
+    @property
+    def patience(self) -> float | None:
+        """How long a reader waits for room at most; None if it never does."""
+        return self._buffer.patience
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether a reader has to wait for room before it hands out anything else."""
+        return (
+            len(self._buffer) >= self._buffer.capacity
+            and self._is_patient
+            and self._takes
+            and not self._missed
+            and not self._is_overdue
+        )
+
+    def put(self, event: Event) -> None:
+        """Take one event from the hub. Never waits."""
+        if self._is_plain:
+            self._published += 1
+            try:
+                outcome = self._put(event, self._published)
+            except Exception as why:  # noqa: BLE001 -- a policy may be the user's own
+                self._break(repr(why), why)
+            else:
+                if outcome is not None:
+                    self._count(outcome, 0)
+        else:
+            self._put_carefully(event)
+        if self._is_awaited:
+            self._wake()
+
+    def begin(self, epoch: Epoch, at: float) -> None:
+        """An epoch serves this consumer since ``at``. Does nothing if it has been told so, or wants no notices."""
+        if self._notices is not None and self._takes and not self._missed and not self._notices.is_in(epoch):
+            self._notices.begin(epoch, at, self._places, self._buffer.places(self._places))
+            self._wake()
+
+    def end(self, epoch: Epoch, reason: str, heard_at: float, ended_at: float) -> None:
+        """An epoch is over, which was last heard of at that time."""
+        if self._notices is not None and self._takes and not self._missed and self._notices.is_in(epoch):
+            self._buffer.part()
+            self._notices.end(epoch, reason, heard_at, ended_at, self._places)
+            self._wake()
+
+    def tell(self, stale: Stale) -> None:
+        """Something has fallen silent."""
+        if self._notices is not None and self._takes and not self._missed and self._notices.is_in(stale.epoch):
+            self._notices.add(stale, self._places)
+            self._wake()
+
+    def fail(self, who: object, failure: Callable[[], UpbitStreamsError]) -> None:
+        """Whoever waits for an event gets this error, once; or, if nobody waits, whoever is the first to."""
+        if self._takes:
+            self._failures[who] = [failure] * max(1, self._waiters)
+            self._wake()
+
+    def recover(self, who: object) -> None:
+        """Undo ``fail``: there may be events again."""
+        self._failures.pop(who, None)
+
+    def refuse(self, failure: Callable[[], UpbitStreamsError]) -> None:
+        """Nothing is put in any more. Whoever has taken what waits gets this error, each time."""
+        if self._takes:
+            self._takes = self._is_plain = False
+            self._refusal = failure
+            self._failures.clear()
+            self._room.set()
+            self._wake()
+
+    @contextmanager
+    def showing(self) -> Generator[None, None, None]:
+        """What is put in meanwhile is the present state of what it has joined. Nobody can be made to wait with that."""
+        self._is_showing = True
+        try:
+            yield
+        finally:
+            self._is_showing = False
+
+    def leave_room(self) -> None:
+        """Have readers that wait for room look whether they still have to."""
+        self._room.set()
+
+    async def wait_room(self, until: float, is_fed: Callable[[], bool]) -> None:
+        """Wait until this one does not hold the reader up any more: since it has room, or is not fed by this reader any
+        more, or because it was told to wait until then.
+
+        Cancelling it has no effect on anything.
+        """
+        begun = anyio.current_time()
+        self._blocked.append(begun)
+        try:
+            with anyio.CancelScope(deadline=until):
+                while self.is_holding and is_fed():
+                    if self._room.is_set():
+                        self._room = anyio.Event()
+                    await self._room.wait()
+            if self.is_holding and is_fed():
+                self._is_overdue = True
+                self._room.set()  # for whoever else waits
+        finally:
+            self._blocked.remove(begun)
+            self._blocked_seconds += anyio.current_time() - begun
+
+    async def receive(self) -> Any:
+        await checkpoint()
+        while (item := self._take()) is None:
+            self._raise_why_none()
+            self._waiters += 1
+            self._is_awaited = True
+            try:
+                if (next_time := self._buffer.next_time()) == math.inf:
+                    await self._news.wait()
+                else:
+                    with anyio.CancelScope(deadline=next_time):
+                        await self._news.wait()
+            finally:
+                self._waiters -= 1
+        return item
+
+    def receive_nowait(self) -> Any:
+        item = self._take()
+        if item is None:
+            self._raise_why_none()
+            raise anyio.WouldBlock
+        return item
+
+    async def receive_batch(self) -> list[Any]:
+        """Everything that can be taken, at least one item. An error is for whoever comes next."""
+        batch = [await self.receive()]
+        if self._notices is None:
+            events = self._buffer.take_all()
+            self._delivered += len(events)
+            batch += events
+        else:
+            while (item := self._take()) is not None:
+                batch.append(item)
+        return batch
+
+    def _put_carefully(self, event: Event) -> None:
+        if not self._takes:
+            return
+        if self._missed:
+            # What waits has no gap: after the first event that was missed, none follows.
+            self._published += 1
+            self._missed += 1
+            self._dropped += 1
+            self._lost += 1
+            return
+        if self._notices is not None and not self._notices.is_in(event.epoch):
+            return  # nothing of an epoch comes before its notice; what does, was not asked for by this one
+        if self._is_patient and self._is_showing and len(self._buffer) >= self._buffer.capacity:
+            self._unshown.append(event)
+            return
+        self._published += 1
+        front = self._front() if self._tells_losses else 0
+        try:
+            outcome = self._put(event, self._places)
+        except Exception as why:  # noqa: BLE001 -- a policy may be the user's own
+            self._break(repr(why), why)
+            return
+        if outcome is None:
+            self._places += 1
+        else:
+            self._count(outcome, front)
+
+    def _take(self) -> Any:
+        """What comes next; None if there is nothing."""
+        if self._notices is not None and (notice := self._notices.next_before(self._front())) is not None:
+            return notice
+        event = self._buffer.take()
+        if event is None:
+            return None
+        waiting = self._published - self._delivered - self._lost
+        self._delivered += 1
+        if waiting > self._high_water:
+            self._high_water = waiting
+            if waiting > self._buffer.capacity:
+                self._break(f"{waiting} events in a buffer of {self._buffer.capacity}")
+        if self._is_patient:
+            self._is_overdue = False
+            if self._unshown:
+                with self.showing():
+                    self._put_carefully(self._unshown.popleft())
+            self._room.set()
+        return event
+
+    def _count(self, outcome: Outcome, front: int) -> None:
+        """Note what became of an event that did not just come in. ``front`` was the next to be taken."""
+        self._lost += 1
+        match outcome:
+            case Outcome.DROPPED_OLDEST:
+                self._dropped += 1
+                self._places += 1
+                if self._tells_losses and self._notices is not None:
+                    self._notices.lose(front)
+            case Outcome.DROPPED:
+                self._dropped += 1
+                if self._tells_losses and self._notices is not None:
+                    self._notices.lose(self._places, is_newest=True)
+            case Outcome.COALESCED:
+                self._coalesced += 1
+                self._places += 1
+            case Outcome.THROTTLED:
+                self._throttled += 1
+                self._places += 1
+            case Outcome.FAILED:
+                self._dropped += 1
+                self._missed = 1
+                self._is_plain = False
+            case _:
+                self._lost -= 1
+                self._break(f"it returned {outcome!r}, which is no Outcome")
+
+    def _break(self, what: str, why: Exception | None = None) -> None:
+        """The policy, which may be the user's own, has done what none may do. That ends this stream, and no other."""
+
+        def failure() -> UpbitStreamsError:
+            error = UsageError(f"the back-pressure policy of this stream is broken, so the stream has ended: {what}")
+            error.__cause__ = why
+            return error
+
+        self._dropped = self._published - self._delivered - self._coalesced - self._throttled - len(self._buffer)
+        self._lost = self._dropped + self._coalesced + self._throttled
+        self.refuse(failure)
+
+    def _raise_why_none(self) -> None:
+        """Raise why nothing comes, if anything is known that keeps it from coming."""
+        if self._closed:
+            raise anyio.ClosedResourceError
+        if len(self._buffer):
+            return  # what waits comes first, when it is time for it
+        if self._missed:
+            raise BackpressureError(self._missed, self._buffer.capacity)
+        if self._refusal is not None:
+            raise self._refusal()
+        for who, failures in self._failures.items():
+            failure = failures.pop()
+            if not failures:
+                del self._failures[who]
+            raise failure()
+
+    def _front(self) -> int:
+        """The place of the next event that will be taken, whether it is there yet or not."""
+        return self._buffer.front(self._places)
+
+    def _wake(self) -> None:
+        """Let everybody look who waits."""
+        if self._is_awaited:
+            self._is_awaited = False
+            self._news.set()
+            self._news = anyio.Event()
+
+    def statistics(self) -> StreamStatistics:
+        buffered, oldest = len(self._buffer), self._buffer.peek()
+        lag = 0.0 if oldest is None else anyio.current_time() + oldest.epoch.wall_offset - oldest.received_at
+        blocked = sum(anyio.current_time() - begun for begun in self._blocked)
+        return StreamStatistics(
+            published=self._published,
+            delivered=self._delivered,
+            dropped=self._dropped,
+            coalesced=self._coalesced,
+            throttled=self._throttled,
+            buffered=self._left if self._closed else buffered,
+            capacity=self._buffer.capacity,
+            high_water=max(self._high_water, buffered, self._left),
+            blocked_seconds=self._blocked_seconds + blocked,
+            lag_seconds=max(lag, 0.0),
+        )
+
+    def close(self) -> None:
+        """From now on there is nothing to take: whoever waits gets ``anyio.ClosedResourceError``, and so do later
+        calls."""
+        if self._closed:
+            return
+        self._closed = True
+        self._takes = self._is_plain = False
+        self._left = len(self._buffer)
+        self._buffer.clear()
+        self._unshown.clear()
+        if self._notices is not None:
+            self._notices.clear()
+        self._room.set()
+        self._wake()
