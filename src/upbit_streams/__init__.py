@@ -3,7 +3,8 @@
 from .auth import Credentials, KeySource
 from .callbacks import Subscription
 from .client import Client
-from .engine.backpressure import DropOldest, Fail
+from .engine.backpressure import Block, Coalesce, DropNewest, DropOldest, Fail, Policy, Throttle
+from .engine.buffers import Buffer, Fifo, Outcome
 from .exceptions import (
     AuthenticationError,
     BackpressureError,
@@ -22,11 +23,13 @@ from .exceptions import (
     NotRegisteredError,
     ReconnectFailedError,
     ScopeError,
+    StaleDataError,
     SubscriptionError,
     UpbitStreamsError,
     UsageError,
 )
 from .manager import Manager, current_manager, open_manager
+from .model.clients import ClientStatistics
 from .model.config import REGIONS, Backoff, Config
 from .model.epoch import Epoch
 from .model.events import (
@@ -57,7 +60,8 @@ from .model.health import (
     PerformanceMetrics,
 )
 from .model.indicators import Indicator, indicator, signal
-from .model.kinds import DataType, Endpoint, Format
+from .model.kinds import DataType, DataTypes, Endpoint, Format
+from .model.memory import MemoryBound, event_bytes
 from .model.metrics import (
     Balance,
     ConnectionState,
@@ -69,7 +73,9 @@ from .model.metrics import (
     StreamStatistics,
 )
 from .model.notices import EpochEnded, EpochStarted, Lagged, Notice, Stale
+from .model.pool import Cut, Entry
 from .model.secret import Secret
+from .pool import Pool
 from .streams import EventStream
 from .transport.interface import Connector, Transport
 from .wire.encode import convert, to_fields
@@ -82,8 +88,12 @@ __all__ = [
     "Backoff",
     "BackpressureError",
     "Balance",
+    "Block",
+    "Buffer",
     "CandleEvent",
     "Client",
+    "ClientStatistics",
+    "Coalesce",
     "Config",
     "ConflictError",
     "ConnectFailedError",
@@ -94,11 +104,15 @@ __all__ = [
     "ConnectionStatus",
     "Connector",
     "Credentials",
+    "Cut",
     "DataType",
+    "DataTypes",
     "Drift",
+    "DropNewest",
     "DropOldest",
     "DuplicateNameError",
     "Endpoint",
+    "Entry",
     "Epoch",
     "EpochEnded",
     "EpochStarted",
@@ -108,6 +122,7 @@ __all__ = [
     "Fail",
     "FeedCrashedError",
     "FeedError",
+    "Fifo",
     "Format",
     "GlobalManagerState",
     "HandshakeRefusedError",
@@ -126,6 +141,7 @@ __all__ = [
     "Lagged",
     "Manager",
     "MarketEvent",
+    "MemoryBound",
     "MissingCredentialsError",
     "MyAssetEvent",
     "MyOrderEvent",
@@ -134,16 +150,21 @@ __all__ = [
     "Notice",
     "OrderbookEvent",
     "OrderbookUnit",
+    "Outcome",
     "PerformanceMetrics",
     "Period",
+    "Policy",
+    "Pool",
     "ReconnectFailedError",
     "ScopeError",
     "Secret",
     "SignalParams",
     "Stale",
+    "StaleDataError",
     "StreamStatistics",
     "Subscription",
     "SubscriptionError",
+    "Throttle",
     "TickerEvent",
     "TradeEvent",
     "Transport",
@@ -152,6 +173,7 @@ __all__ = [
     "UsageError",
     "convert",
     "current_manager",
+    "event_bytes",
     "indicator",
     "open_manager",
     "signal",

@@ -1,6 +1,6 @@
 """Callbacks: a stream and a task each, in the scope of the client that asked for it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 import anyio
@@ -32,6 +32,7 @@ class Subscription(Generic[T_co]):
         self._callback = callback
         self._on_error = on_error
         self._scope = anyio.CancelScope()
+        self._begun = anyio.Event()
         self.errors = 0
         """How often the callback or its stream has raised."""
         self.last_error: Exception | None = None
@@ -42,16 +43,37 @@ class Subscription(Generic[T_co]):
         self._scope.cancel()
 
     def statistics(self) -> StreamStatistics:
-        """What became of its events so far. Raises :class:`ScopeError` before its task has begun."""
+        """What became of its events so far. Also after it has ended."""
         return self._stream.statistics()
+
+    def widen(self, codes: str | Iterable[str]) -> None:
+        """More markets for the same function, as :meth:`EventStream.widen`. Raises :class:`ScopeError` once it has
+        ended."""
+        self._stream.widen(codes)
+
+    def narrow(self, codes: str | Iterable[str]) -> None:
+        """Fewer markets for the same function, as :meth:`EventStream.narrow`. Raises :class:`ScopeError` once it has
+        ended."""
+        self._stream.narrow(codes)
 
     async def run(self) -> None:
         """Call the callback until it is cancelled, or its stream has failed for good. The client runs this.
 
         Raises what the callback or the stream raises, unless ``on_error`` takes it.
         """
+        try:
+            await self._run()
+        finally:
+            self._begun.set()  # or it never does
+
+    async def wait_begun(self) -> None:
+        """Wait until its stream is open. Cancelling it has no effect on anything."""
+        await self._begun.wait()
+
+    async def _run(self) -> None:
         with self._scope:
             async with self._stream as stream:
+                self._begun.set()
                 while True:
                     try:
                         event = await stream.receive()

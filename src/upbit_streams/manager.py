@@ -16,11 +16,14 @@ from .engine.hub import Hub
 from .engine.independence import Witness
 from .engine.keepers import Keepers
 from .engine.login import Login
+from .engine.memory import memory_bound
 from .engine.service import Tasks, first_of, open_service
-from .exceptions import DuplicateNameError, InvalidConfigError, ScopeError
+from .exceptions import DuplicateNameError, InvalidConfigError, ScopeError, UsageError
+from .model.clients import ClientStatistics
 from .model.config import Config
 from .model.health import Health, PerformanceMetrics
 from .model.kinds import Endpoint
+from .model.memory import MemoryBound
 from .model.metrics import ConnectionStatus, Independence
 from .rules.rate_limit import CONNECTS, RateLimit
 from .transport.interface import Connector
@@ -46,6 +49,9 @@ class Manager:
         login: Login,
         witness: Witness,
         keepers: Keepers,
+        clients: dict[str, Client],
+        wall: Callable[[], float],
+        config: Config,
     ) -> None:
         self.name = name
         self._connections = connections
@@ -53,23 +59,28 @@ class Manager:
         self._login = login
         self._witness = witness
         self._keepers = keepers
-        self._clients: dict[str, Client] = {}
+        self._clients = clients
+        self._wall = wall
+        self._config = config
         self._open = True
 
     @asynccontextmanager
     async def open_client(self, name: str) -> AsyncGenerator[Client, None]:
         """A component's scope. What it asks for inside is given back when the block is left, and its callbacks end.
 
-        Raises :class:`DuplicateNameError` while another client of this name is open, :class:`ScopeError` after the
-        manager's own block was left. What a callback raises leaves the block as it was raised. Cancelling has no effect
-        but to leave the block.
+        The name is the client's id: :meth:`clients` and the names of its tasks tell it. Raises
+        :class:`DuplicateNameError` while another client of this name is open, :class:`UsageError` for a name that is
+        empty or no text, :class:`ScopeError` after the manager's own block was left. What a callback raises leaves the
+        block as it was raised. Cancelling has no effect but to leave the block.
         """
         if not self._open:
             raise ScopeError(f"the block of manager {self.name!r} has been left; open clients inside it")
+        if not isinstance(name, str) or not name.strip():
+            raise UsageError(f"a client's name is a text that tells it from the others, not {name!r}")
         if name in self._clients:
-            raise DuplicateNameError(f"a client named {name!r} is open already; names of open clients are unique")
+            raise DuplicateNameError(f"a client named {name!r} is open already; give this one another name")
         tasks = Tasks()
-        client = self._clients[name] = Client(name, self._connections, self._account, tasks.start)
+        client = self._clients[name] = Client(name, self._connections, self._account, tasks.start, self._wall())
         try:
             async with tasks.open():
                 await checkpoint()
@@ -88,7 +99,8 @@ class Manager:
         """Log in with another key from now on.
 
         A connection whose key the exchange refuses tries again at once. One that is open stays as it is, and takes the
-        new key the next time it connects.
+        new key the next time it connects. What was told of an account is forgotten as soon as nothing more can be told
+        of it, that is at once or when the connection that is open ends; unless it is known to be the same key.
         """
         if problem := _problem_with(credentials):
             del credentials  # it may be a key, and a traceback with local variables shows it
@@ -119,6 +131,15 @@ class Manager:
         Rates are those of the last minute: a task of the manager samples the counters every 10 s.
         """
         return self._keepers.metrics()
+
+    def clients(self) -> tuple[ClientStatistics, ...]:
+        """What each open client has open and has taken, in the order of opening. Cheap, any time."""
+        return tuple(client.statistics() for client in self._clients.values())
+
+    def memory_bound(self) -> MemoryBound:
+        """The most memory that all that is open now may take, in bytes, as it is configured. Any time; it takes a
+        moment for each topic of each stream."""
+        return memory_bound([connection.hub for connection in self._connections.values()], self._config)
 
     async def wait_status_changed(self, endpoint: Endpoint = Endpoint.PUBLIC) -> ConnectionStatus:
         """Wait until a connection's state changes, and return it. Cancelling it has no effect on anything.
@@ -186,8 +207,9 @@ async def open_manager(
         )
         for endpoint, hub in hubs.items()
     }
-    keepers = Keepers(name, list(connections.values()), account, wall)
-    manager = managers[name] = Manager(name, connections, account, login, witness, keepers)
+    clients: dict[str, Client] = {}
+    keepers = Keepers(name, list(connections.values()), account, clients.values(), wall)
+    manager = managers[name] = Manager(name, connections, account, login, witness, keepers, clients, wall, config)
     tasks = {f"{endpoint} connection": each.run for endpoint, each in connections.items()}
     run = partial(first_of, **tasks, **keepers.tasks())
     try:

@@ -1,0 +1,235 @@
+"""The pool as one client sees it: the latest of what it has registered, from memory."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import Any, cast
+
+import anyio
+
+from .exceptions import NotRegisteredError, StaleDataError, UsageError
+from .interests import Interests, check_count
+from .model.events import Event
+from .model.indicators import Indicator
+from .model.kinds import DataType, E
+from .model.metrics import ConnectionState
+from .model.pool import Cut, Entry
+from .model.subscriptions import Want, normalise_code, wants_of
+
+__all__ = ["Pool"]
+
+
+class Pool:
+    """What a client has registered, by data type and market. Made by its client: ``client.pool``.
+
+    Everything here is plain memory. What the exchange sends in one read is seen whole or not at all; but while
+    somebody's :class:`Block` makes the reader wait, the first part of a read may be seen. A type that is not asked for
+    by market, or was registered for all of them, is read without a code. ``level`` and ``indicator`` are for order
+    books and indicators that were registered with one.
+    """
+
+    def __init__(self, interests: Interests) -> None:
+        self._interests = interests
+
+    def latest(
+        self,
+        kind: DataType[E],
+        code: str = "",
+        *,
+        within: float | None = None,
+        level: float = 0,
+        indicator: Indicator | None = None,
+    ) -> E:
+        """The latest event. With ``within``, one that was received at most so many seconds ago.
+
+        Raises :class:`NotRegisteredError` if this client has no interest in it, :class:`NotReadyError` if none has come
+        yet, :class:`StaleDataError` if it is older than ``within``, :class:`SubscriptionError` if the exchange refuses
+        it, :class:`UsageError` for a ``within`` that is no number of seconds.
+        """
+        _check_seconds(within)
+        want = self._find(kind, code, level, indicator)
+        ((_, event),) = self._found([want])
+        self._check_age(want, event, within)
+        return cast("E", event)
+
+    def entry(
+        self, kind: DataType[E], code: str = "", *, level: float = 0, indicator: Indicator | None = None
+    ) -> Entry[E]:
+        """The latest event with its epoch, its age, the number of updates, and whether it is stale: it stays when its
+        epoch is over. Raises as :meth:`latest`."""
+        want = self._find(kind, code, level, indicator)
+        event = self.latest(kind, code, level=level, indicator=indicator)
+        return Entry(
+            event=event,
+            epoch=event.epoch,
+            age=_age(event),
+            updates=self._interests.hub(want).updates(want),
+            is_stale=not self._is_alive(want, event),
+        )
+
+    def history(
+        self,
+        kind: DataType[E],
+        code: str = "",
+        limit: int | None = None,
+        *,
+        level: float = 0,
+        indicator: Indicator | None = None,
+    ) -> list[E]:
+        """The last events, the newest at the end: at most ``limit``, and never more than were asked for with
+        ``register_interest(..., history=200)``.
+
+        They are those that a stream would have brought, whatever the epoch. Of a candle, which is sent again with each
+        change, there is the last state only. An order book that came before this client asked for it may have fewer
+        levels, if nobody had asked for as many.
+
+        Raises :class:`UsageError` if it was registered without a history, or for a limit that is no number of events;
+        and otherwise as :meth:`latest`, but for what has not come yet: that is an empty list.
+        """
+        if limit is not None:
+            check_count("a limit", limit)
+        want = self._find(kind, code, level, indicator)
+        bound = self._interests.bound(want)
+        found = self._interests.hub(want).history(want, bound if limit is None else min(limit, bound))
+        return cast("list[E]", found)
+
+    def cut(self, codes: str | Iterable[str], types: DataType[Any] | Iterable[DataType[Any]] | None = None) -> Cut:
+        """The latest of several markets and types at one point of one epoch: after one read of the connection, and
+        before the next; or within one, where somebody's :class:`Block` makes the reader wait.
+        ``types`` are all that this client has registered of each market, unless you say which.
+
+        Raises :class:`NotRegisteredError` for what this client has no interest in, :class:`NotReadyError`, which names
+        all of which none has come yet, :class:`StaleDataError` for what is of an epoch that is over,
+        :class:`SubscriptionError` for what the exchange refuses; :class:`UsageError` if they are not all of one
+        connection, or if one has several groupings or indicators, so that it is not clear which is meant.
+        """
+        wants = self._wants_of_cut(codes, types)
+        if len({want.type.endpoint for want in wants}) != 1:
+            names = ", ".join(sorted({want.type.name for want in wants})) or "nothing"
+            raise UsageError(f"a cut is of one connection, at least one market and one type; asked for is {names}")
+        found = self._found(wants)
+        epoch = self._interests.connection(wants[0]).open_epoch
+        for want, event in found:
+            if epoch is None or event.epoch != epoch:
+                code, age = want.code, _age(event)
+                raise StaleDataError(want.type.name, code, age, None, self._why_old(want, event))
+        assert epoch is not None  # noqa: S101 -- for the type checker
+        return Cut(
+            epoch=epoch,
+            taken_at=anyio.current_time() + epoch.wall_offset,
+            events={(want.type, want.code): event for want, event in found},
+        )
+
+    def multiple(
+        self,
+        kind: DataType[E],
+        codes: str | Iterable[str] | None = None,
+        *,
+        within: float | None = None,
+        level: float = 0,
+    ) -> dict[str, E]:
+        """The latest of these markets, or of all that this client has registered of this type, by code.
+
+        Raises as :meth:`latest`; a :class:`NotReadyError` names all of which none has come yet. :class:`UsageError` if
+        several indicators of a market are registered, so that it is not clear which is meant.
+        """
+        _check_seconds(within)
+        _check_type(kind)
+        if codes is None:
+            mine = (want for want in self._interests if want.type is kind and want.level == level)
+            wants = sorted(map(self._interests.find, mine), key=lambda want: want.code)
+            if not wants:
+                self._interests.check_open()
+                raise NotRegisteredError(kind.name, "")
+            for code, times in Counter(want.code for want in wants).items():
+                if times > 1:
+                    raise _ambiguous(kind, code, times)
+        else:
+            wants = [self._find(kind, code, level, None) for code in _several("codes", codes)]
+        found = self._found(wants)
+        for want, event in found:
+            self._check_age(want, event, within)
+        return {want.code: cast("E", event) for want, event in found}
+
+    def _find(self, kind: DataType[Any], code: str, level: float, indicator: Indicator | None) -> Want:
+        """What is registered of this topic. Raises as :meth:`latest`."""
+        _check_type(kind)
+        (asked,) = wants_of(kind, normalise_code(code) if code else (), level=level, indicator=indicator)
+        return self._interests.find(asked)
+
+    def _wants_of_cut(
+        self, codes: str | Iterable[str], types: DataType[Any] | Iterable[DataType[Any]] | None
+    ) -> list[Want]:
+        kinds = None if types is None else _several("types", types)
+        topics: dict[tuple[str, DataType[Any]], list[Want]] = defaultdict(list)
+        for want in self._interests:
+            topics[want.code, want.type].append(want)
+        self._interests.check_open()
+        wants: list[Want] = []
+        for code in dict.fromkeys(normalise_code(code) for code in _several("codes", codes)):
+            registered = sorted((kind for each, kind in topics if each == code), key=lambda kind: kind.name)
+            chosen = registered if kinds is None else kinds
+            if kinds is None and not chosen:
+                raise NotRegisteredError("anything", code)
+            for kind in dict.fromkeys(chosen):
+                several = topics.get((code, kind), ())
+                _check_type(kind)
+                if not several:
+                    raise NotRegisteredError(kind.name, code)
+                if len(several) > 1:
+                    raise _ambiguous(kind, code, len(several))
+                wants.append(self._interests.find(several[0]))
+        return wants
+
+    def _found(self, wants: list[Want]) -> list[tuple[Want, Event]]:
+        """The latest of each, or the error that names all that are missing."""
+        seen = [(want, self._interests.hub(want).latest(want)) for want in wants]
+        if missing := [want for want, event in seen if event is None]:
+            raise self._interests.not_ready(*missing)
+        return [(want, event) for want, event in seen if event is not None]
+
+    def _check_age(self, want: Want, event: Event, within: float | None) -> None:
+        if within is not None and (age := _age(event)) > within:
+            raise StaleDataError(want.type.name, want.code, age, within, self._why_old(want, event))
+
+    def _why_old(self, want: Want, event: Event) -> str:
+        if self._interests.connection(want).status().state is not ConnectionState.ACTIVE:
+            return self._interests.state(want)
+        if self._is_alive(want, event):
+            return "nothing has changed since; the connection is active"
+        return "nothing has come since the connection was made anew"
+
+    def _is_alive(self, want: Want, event: Event) -> bool:
+        return self._interests.connection(want).open_epoch == event.epoch
+
+
+def _age(event: Event) -> float:
+    """Seconds since it was received, by the clock that stamped it."""
+    return anyio.current_time() + event.epoch.wall_offset - event.received_at
+
+
+def _check_seconds(within: object) -> None:
+    if within is None:
+        return
+    if isinstance(within, bool) or not isinstance(within, int | float) or not within >= 0:
+        raise UsageError(f"within is a number of seconds, 0 or more, not {within!r}")
+
+
+def _check_type(kind: object) -> None:
+    if not isinstance(kind, DataType):
+        raise UsageError(f"{kind!r} is not a data type; use one of the constants of DataType, like DataType.TRADE")
+
+
+def _several(what: str, given: Any) -> list[Any]:
+    """One or several as a list. What each of them is, is looked at elsewhere."""
+    if isinstance(given, DataType | str):
+        return [given]
+    if not isinstance(given, Iterable):
+        raise UsageError(f"{what} are one or an iterable of them, not {given!r}")
+    return list(given)
+
+
+def _ambiguous(kind: DataType[Any], code: str, times: int) -> UsageError:
+    return UsageError(
+        f"this client has registered {kind.name} of {code} in {times} ways, and there is place for one here; "
+        f"register the one that is meant with a client of its own"
+    )
