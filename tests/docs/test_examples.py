@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 EXAMPLES = DOCS / "examples"
 RUN_AS_PROGRAMS = ("first_prices", "first_trades", "strategy")
-RUN_BY_PYTEST = ("conftest", "test_strategy", "holdings", "test_holdings")
+RUN_BY_PYTEST = ("conftest", "test_strategy", "holdings", "test_holdings", "pull", "callback", "advanced", "test_usage")
 CODES = ["KRW-BTC", "KRW-ETH"]
 START = 1_795_000_000
 
@@ -258,7 +258,7 @@ def test_the_example_tests_pass_as_a_users_own(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert "8 passed" in done.stdout, done.stdout + done.stderr
+    assert "18 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_every_example_is_run_by_one_of_these_tests() -> None:

@@ -13,6 +13,13 @@ from upbit_streams import ConnectionState
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "adding-a-data-type.md"
 
+# What counts is what it finds, however busy the machine is.
+_PATIENT = """
+import hypothesis
+checks = [hypothesis.HealthCheck.too_slow]
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=checks)
+hypothesis.settings.load_profile("patient")
+"""
 _DIFF = re.compile(r"^```diff\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"^--- (\S+)\n(.*?)(?=^--- |\Z)", re.MULTILINE | re.DOTALL)
 _PROGRAM = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -51,7 +58,7 @@ def test_a_data_type_is_added_as_the_page_says(tmp_path: Path) -> None:
     [program] = _PROGRAM.findall(page)
     program += "\nfrom docs import generate\nassert '## liquidation' in generate.tables()\n"
     done = subprocess.run(  # noqa: S603 -- the documentation's own code
-        [sys.executable, "-W", "error", "-c", program],
+        [sys.executable, "-W", "error", "-c", _PATIENT + program],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path / "src"), str(ROOT)])},
         capture_output=True,

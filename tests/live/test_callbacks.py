@@ -1,20 +1,27 @@
 """Callbacks: one task and one stream each, in the scope of their client."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
+from anyio import get_running_tasks
 from tests.support.private import credentials_of, open_private_world
 from tests.support.world import CODES, open_world, wall
 
 from upbit_streams import (
     AuthenticationError,
     BackpressureError,
+    Client,
     ConflictError,
     Credentials,
+    DropOldest,
     Endpoint,
     EpochStarted,
+    Event,
+    Fail,
     MyOrderEvent,
     OrderbookEvent,
     TradeEvent,
@@ -154,11 +161,18 @@ async def test_a_body_and_a_callback_that_both_fail_are_told_as_one_error() -> N
         assert "KeyError('second')" in raised.value.__notes__[0]
 
 
-async def test_every_type_has_its_callback() -> None:
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_every_type_has_its_callback(kind: str) -> None:
     seen: dict[str, list[Any]] = {}
 
     def note(name: str) -> Any:
-        return seen.setdefault(name, []).append
+        events = seen.setdefault(name, [])
+
+        async def take(event: Any) -> None:
+            await anyio.lowlevel.checkpoint()
+            events.append(event)
+
+        return events.append if kind == "sync" else take
 
     rsi = indicator("rsi", "5m", period=14)
     async with open_private_world(rate=5.0) as world, world.manager.open_client("strategy") as client:
@@ -166,6 +180,8 @@ async def test_every_type_has_its_callback() -> None:
         await client.subscribe_trade("KRW-BTC", note("trade"))
         await client.subscribe_orderbook("KRW-BTC", note("orderbook"), count=5)
         await client.subscribe_candle("KRW-BTC", note("candle.5m"), unit=5)
+        await client.subscribe_candle("KRW-BTC", note("candle.1m"))
+        await client.subscribe_candle("KRW-BTC", note("candle.1s"), unit="1s")
         await client.subscribe_my_order((), note("myOrder"))
         await client.subscribe_my_asset(note("myAsset"))
         await client.subscribe_announcement(note("announcement"))
@@ -176,7 +192,7 @@ async def test_every_type_has_its_callback() -> None:
         world.account.place(wall(), "KRW-BTC", "BID", "price", price=100_000)
         world.exchange.announce(wall(), title="hello")
         await anyio.sleep(310)
-        for name in ("ticker", "trade", "orderbook", "candle.5m"):
+        for name in ("ticker", "trade", "orderbook", "candle.5m", "candle.1m", "candle.1s"):
             assert {event.type for event in seen[name]} == {name}
         for name in ("myOrder", "myAsset", "announcement", "indicator"):
             assert isinstance(seen[name][0], EpochStarted)
@@ -269,8 +285,77 @@ async def test_a_callback_that_is_cancelled_while_an_event_is_on_its_way_does_no
         subscription = await client.subscribe_trade("KRW-BTC", seen.append)
         await anyio.sleep(15)
         [trade] = seen
-        hub = client._connections[Endpoint.PUBLIC].hub
+        hub = client._interests._connections[Endpoint.PUBLIC].hub
         hub.publish([trade], trade.epoch)  # it is in the callback's hands from here on
         subscription.cancel()
         await anyio.sleep(1)
         assert seen == [trade]
+
+
+def _verbs(client: Client) -> dict[str, Callable[..., Any]]:
+    """Each ``subscribe_*`` with what it needs, but for its function."""
+    rsi = indicator("rsi", "5m", period=14)
+    overbought = signal("rsi", "5m", "overbought", period=14, threshold=70)
+    return {
+        "ticker": partial(client.subscribe_ticker, "KRW-BTC"),
+        "trade": partial(client.subscribe_trade, "KRW-BTC"),
+        "orderbook": partial(client.subscribe_orderbook, "KRW-BTC"),
+        "candle": partial(client.subscribe_candle, "KRW-BTC"),
+        "my_order": partial(client.subscribe_my_order, ()),
+        "my_asset": client.subscribe_my_asset,
+        "announcement": client.subscribe_announcement,
+        "indicator": partial(client.subscribe_indicator, "KRW-BTC", rsi),
+        "indicator_signal": partial(client.subscribe_indicator_signal, "KRW-BTC", overbought),
+    }
+
+
+async def test_every_verb_takes_a_policy_and_has_a_task_and_a_stream_of_its_own() -> None:
+    async with open_private_world(rate=5.0) as world, world.manager.open_client("strategy") as client:
+        verbs = _verbs(client)
+        assert {f"subscribe_{name}" for name in verbs} == {
+            name for name in dir(client) if name.startswith("subscribe_")
+        }
+        for number, (name, subscribe) in enumerate(verbs.items(), start=1):
+            ours = await subscribe(lambda _: None, backpressure=DropOldest(number))
+            assert ours.statistics().capacity == number
+            default = await subscribe(lambda _: None)
+            assert default.statistics().capacity == 1024
+            told = client.statistics()
+            assert (told.callbacks, told.streams) == (2 * number, 0), name
+            tasks = [task for task in get_running_tasks() if str(task.name).startswith("strategy callback")]
+            assert len(tasks) == 2 * number
+        await anyio.sleep(1)
+
+
+async def test_a_callback_that_is_too_slow_does_what_its_policy_says() -> None:
+    seen, errors = list[TradeEvent](), list[Exception]()
+
+    async def take_slowly(trade: TradeEvent) -> None:
+        seen.append(trade)
+        await anyio.sleep(5)
+
+    async with open_world() as world, world.manager.open_client("strategy") as client:
+        drops = await client.subscribe_trade("KRW-BTC", take_slowly, backpressure=DropOldest(2))
+        fails = await client.subscribe_trade("KRW-BTC", take_slowly, backpressure=Fail(2), on_error=errors.append)
+        await anyio.sleep(30)
+        assert drops.statistics().dropped > 200
+        assert (drops.errors, fails.errors) == (0, 1)
+        assert isinstance(errors[0], BackpressureError)
+        assert fails.last_error is errors[0]
+        assert client.statistics().callbacks == 1, "the other one has ended"
+
+
+async def test_every_verb_gives_what_its_function_raises_to_on_error() -> None:
+    def fail(event: Any) -> None:
+        raise _UserError(event.type if isinstance(event, Event) else type(event).__name__)
+
+    async with open_private_world(rate=5.0) as world, world.manager.open_client("strategy") as client:
+        errors: dict[str, list[Exception]] = {name: [] for name in _verbs(client)}
+        subscriptions = {
+            name: await subscribe(fail, on_error=errors[name].append) for name, subscribe in _verbs(client).items()
+        }
+        await anyio.sleep(5)
+        for name, subscription in subscriptions.items():
+            assert subscription.errors == len(errors[name]) >= 1, name
+            assert subscription.last_error is errors[name][-1]
+            assert isinstance(subscription.last_error, _UserError)

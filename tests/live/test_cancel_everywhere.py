@@ -6,7 +6,7 @@ environment takes them all.
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,9 @@ from tests.support.world import CODES, NumberedSource, wall
 from upbit_streams import (
     AuthenticationError,
     Backoff,
+    Block,
+    Client,
+    Coalesce,
     Config,
     ConnectionLostError,
     Connector,
@@ -36,6 +39,7 @@ from upbit_streams import (
     ScopeError,
     Stale,
     Subscription,
+    Throttle,
     TradeEvent,
     current_manager,
     open_manager,
@@ -79,8 +83,8 @@ class World:
     """What the body was handed, in its order, so that two runs can be compared."""
     called_back: list[Hashable] = attrs.field(factory=list)
     """And the callback."""
-    streams: list[EventStream[Any]] = attrs.field(factory=list)
-    """Whose events are ``seen``."""
+    streams: list[tuple[EventStream[Any], list[Hashable]]] = attrs.field(factory=list)
+    """With what the body was handed of each."""
     callbacks: list[Subscription[Any]] = attrs.field(factory=list)
     managers: list[Manager] = attrs.field(factory=list)
 
@@ -97,6 +101,14 @@ class World:
         assert self.account is not None
         return credentials_of(self.account)
 
+    async def open_stream(
+        self, stack: AsyncExitStack, stream: EventStream[Any], told: list[Hashable] | None = None
+    ) -> EventStream[Any]:
+        """Enter a stream. What was ``told`` of it is in a list of its own, unless it is ``seen``."""
+        await stack.enter_async_context(stream)
+        self.streams.append((stream, [] if told is None else told))
+        return stream
+
     def check_gone(self) -> None:
         """Nothing is left of the manager, and what was handed out is accounted for."""
         assert not self.exchange.sessions, "a connection is still open"
@@ -106,10 +118,12 @@ class World:
         for connection in (each for manager in self.managers for each in manager._connections.values()):
             assert not connection.hub.wants.union, "what was wanted was not given back"
             assert not connection.hub._all_routes()
-        for stream in self.streams:
+        for stream, told in self.streams:
             ledger = stream.statistics()
-            assert ledger.published == ledger.delivered + ledger.buffered, "some were lost in the stream"
-            assert ledger.delivered == sum(not _is_notice(each) for each in self.seen), "some were lost on the way"
+            lost = ledger.dropped + ledger.coalesced + ledger.throttled
+            assert ledger.published == ledger.delivered + lost + ledger.buffered, "some were lost in the stream"
+            assert ledger.delivered == sum(not _is_notice(each) for each in told), "some were lost on the way"
+            assert not lost or told is not self.seen
         for callback in self.callbacks:
             with suppress(ScopeError):  # its task may not have begun
                 ledger = callback.statistics()
@@ -147,6 +161,17 @@ def _check_order(told: list[Hashable]) -> None:
         assert number == before + 1 or (number // 1_000_000 > before // 1_000_000 and number % 1_000_000 == 1), told
 
 
+def _check_markets(told: list[Hashable], *, is_whole: bool) -> None:
+    """Of each market every trade that was sent, from the first told on, or at least none before a later one."""
+    last: dict[int, int] = {}
+    for number in (each for each in told if isinstance(each, int)):
+        market = number % 1_000_000 % len(CODES)  # they have their trades in turn
+        before = last.get(market, 0)
+        is_next = number == before + len(CODES) or number // 1_000_000 > before // 1_000_000
+        assert is_next if is_whole else number > before, told
+        last[market] = number
+
+
 @asynccontextmanager
 async def in_memory(exchange: SimulatedExchange) -> AsyncIterator[Connector]:
     yield memory_connector(exchange, wall)
@@ -170,8 +195,12 @@ async def live(world: World, steps: Checkpoints) -> None:
     """A component connects, subscribes, receives, loses the connection in several ways, and gives all back."""
     exchange = world.exchange
     async with world.open_manager() as manager:
-        async with manager.open_client("component") as client, client.stream(DataType.TRADE, CODES) as trades:
-            world.streams.append(trades)
+        async with manager.open_client("component") as client, AsyncExitStack() as stack:
+            trades = await world.open_stream(stack, client.stream(DataType.TRADE, CODES), world.seen)
+            # The reader waits for somebody who never takes anything.
+            stuck = client.stream(DataType.TRADE, CODES[0], backpressure=Block(1, deadline=0.3))
+            await world.open_stream(stack, stuck)
+            stuck.widen(CODES[1:])
 
             async def called(trade: TradeEvent) -> None:
                 world.called_back.append(_told(trade))
@@ -206,8 +235,8 @@ async def live_privately(world: World, steps: Checkpoints) -> None:
         account.place(wall(), "KRW-BTC", "BID", price=1000, volume="5.5")
 
     async with world.open_manager() as manager, manager.open_client("component") as client:
-        async with client.stream(DataType.MY_ORDER) as orders:
-            world.streams.append(orders)
+        async with AsyncExitStack() as stack:
+            orders = await world.open_stream(stack, client.stream(DataType.MY_ORDER), world.seen)
             await client.register_interest(DataType.MY_ASSET)
             await client.wait_ready()
             buy()
@@ -228,16 +257,42 @@ async def ask_again(world: World, steps: Checkpoints) -> None:
     """Whatever is called, is called again if it was cancelled."""
     exchange = world.exchange
     async with world.open_manager() as manager, manager.open_client("component") as client:
-        async with client.stream(DataType.TRADE, CODES, notices=True) as trades:
-            world.streams.append(trades)
+        async with AsyncExitStack() as stack:
+            trades = await world.open_stream(stack, client.stream(DataType.TRADE, CODES, notices=True), world.seen)
             await _until_done(steps, partial(client.register_interest, DataType.TRADE, CODES))
+            await _until_done(steps, manager.wait_status_changed)
+            await _until_done(steps, partial(client.wait_for, partial(_is_in_epoch, client, 1)))
             await _until_done(steps, client.wait_ready)
-            for _ in range(2):
-                for _ in range(8):
+            for policy in (Block(6, deadline=5.0), Coalesce(), Throttle(1.2)):
+                await world.open_stream(stack, client.stream(DataType.TRADE, CODES[:2], backpressure=policy))
+            recorder, *dashboards = world.streams[1:]
+            for number in (1, 2):
+                for _ in range(5):
+                    await _until_done(steps, partial(_take_batch, recorder))  # first, as the reader waits for it
                     await _until_done(steps, partial(_receive, world, trades, 1))
+                    for one in dashboards:
+                        await _until_done(steps, partial(_take_batch, one))
+                recorder[0].widen(CODES)
+                dashboards[0][0].widen(CODES)
                 exchange.end_sessions(wall())
-                await _until_done(steps, manager.wait_status_changed)
+                while not _is_in_epoch(client, number + 1):  # nor does anybody see the end before it has taken all
+                    await _until_done(steps, partial(_take_batch, recorder))
+                await _until_done(steps, partial(client.wait_for, partial(_is_in_epoch, client, number + 1)))
                 await _until_done(steps, partial(_receive_batches, world, trades, 4))
+    _, (stream, told), *others = world.streams
+    ledger = stream.statistics()
+    assert ledger.dropped == 0 < ledger.blocked_seconds
+    _check_markets(told, is_whole=True)
+    for _, told in others:
+        _check_markets(told, is_whole=False)
+
+
+def _is_in_epoch(client: Client, number: int) -> bool:
+    return client.get_trade(CODES[0]).epoch.number == number
+
+
+async def _take_batch(one: tuple[EventStream[Any], list[Hashable]]) -> None:
+    one[1].extend(map(_told, await one[0].receive_batch()))
 
 
 async def _until_done(steps: Checkpoints, call: Callable[[], Awaitable[object]]) -> None:

@@ -5,6 +5,7 @@ import logging
 import anyio
 import msgspec
 import pytest
+from tests.support.private import open_private_world
 from tests.support.world import CODES, open_world
 
 import upbit_streams
@@ -14,6 +15,7 @@ from upbit_streams import (
     DuplicateNameError,
     Endpoint,
     Epoch,
+    EpochStarted,
     FeedCrashedError,
     InvalidCodeError,
     InvalidConfigError,
@@ -21,11 +23,12 @@ from upbit_streams import (
     NotRegisteredError,
     OrderbookEvent,
     ScopeError,
+    TradeEvent,
     UsageError,
     current_manager,
     open_manager,
 )
-from upbit_streams.engine.backpressure import Channel
+from upbit_streams.engine.channel import Channel
 from upbit_streams.engine.hub import Hub
 from upbit_streams.model.subscriptions import union, wants_of
 from upbit_streams.testing import (
@@ -245,7 +248,7 @@ async def test_who_joins_later_and_wants_more_waits_for_it() -> None:
 
 
 async def test_an_old_state_is_never_shown_as_the_present_one() -> None:
-    exchange = SimulatedExchange(MarketSource(MarketSimulation(start_ms=START * 1000)))
+    exchange = SimulatedExchange(MarketSource(MarketSimulation(codes=["KRW-BTC"], rate=5, start_ms=START * 1000)))
     async with open_manager(connector=memory_connector(exchange, _wall), wall=_wall) as manager:
         async with manager.open_client("first") as first, manager.open_client("second") as second:
             async with first.stream(DataType.TICKER, "KRW-BTC", realtime=False) as once:
@@ -476,3 +479,27 @@ async def test_the_answer_to_an_earlier_request_is_not_taken_for_that_to_the_las
     assert [len(each.orderbook_units) for each in [channel.receive_nowait()]] == [15]
     assert channel.statistics().published == 1
     channel.close()
+
+
+async def test_who_joins_later_is_told_of_the_epoch_although_nothing_is_shown() -> None:
+    async with open_world() as world, world.manager.open_client("strategy") as client:
+        async with client.stream(DataType.TRADE, CODES, notices=True) as first:
+            await anyio.sleep(3)
+            async with client.stream(DataType.TRADE, CODES, snapshot=False, notices=True) as later:
+                with anyio.fail_after(5):
+                    assert isinstance(await later.receive(), EpochStarted)
+                    assert isinstance(await later.receive(), TradeEvent)
+            assert isinstance(await first.receive(), EpochStarted)
+
+
+async def test_who_waits_for_more_than_is_served_is_told_of_the_epoch_with_it() -> None:
+    async with open_private_world() as world, world.manager.open_client("strategy") as client:
+        async with client.stream(DataType.ORDERBOOK, "KRW-BTC", count=1, notices=True) as few:
+            await anyio.sleep(3)
+            assert isinstance(await few.receive(), EpochStarted)
+            async with client.stream(DataType.ORDERBOOK, "KRW-BTC", notices=True) as many:
+                with anyio.fail_after(5):
+                    assert isinstance(await many.receive(), EpochStarted)
+                    book = await many.receive()
+                assert isinstance(book, OrderbookEvent)
+                assert len(book.orderbook_units) == 30

@@ -21,7 +21,7 @@ from upbit_streams import (
     NotReadyError,
     TradeEvent,
 )
-from upbit_streams.engine.backpressure import Channel
+from upbit_streams.engine.channel import Channel
 from upbit_streams.engine.hub import Hub
 from upbit_streams.model.subscriptions import wants_of
 from upbit_streams.rules.rate_limit import MESSAGES, RateLimit

@@ -117,7 +117,7 @@ async def test_who_wants_the_orders_of_some_markets_gets_no_others() -> None:
                 seen = [each for each in await all_.receive_batch() if isinstance(each, MyOrderEvent)]
                 assert {order.uuid for order in seen} == {bitcoin, ether}
             assert some.get_my_order(ether).state in ("done", "cancel")
-            with pytest.raises(NotReadyError):
+            with pytest.raises(NotRegisteredError):
                 some.get_my_order(bitcoin)
             assert everything.get_my_order(bitcoin).uuid == bitcoin
 
@@ -391,7 +391,7 @@ async def test_a_function_that_brings_no_key_is_asked_again(bring: Any, told: st
         await client.register_interest(DataType.MY_ORDER)
         await client.register_interest(DataType.TRADE, "KRW-BTC")
         with pytest.raises(NotReadyError, match=told):
-            await client.wait_ready(timeout=300)
+            await client.wait_ready(timeout=100)
         assert len(world.exchange.connects) == 1, "the public one"
         closed = False
         await anyio.sleep(30)
@@ -686,3 +686,32 @@ async def test_a_stream_over_two_connections_goes_on_when_one_is_refused() -> No
                         refusals += 1
             assert refusals == 1
             assert trades > 50
+
+
+async def test_orders_of_a_market_that_is_not_registered_are_an_error() -> None:
+    async with open_private_world() as world, world.manager.open_client("one") as one:
+        async with world.manager.open_client("all") as all_:
+            await one.register_interest(DataType.MY_ORDER, "KRW-BTC")
+            await all_.register_interest(DataType.MY_ORDER)
+            await all_.wait_ready()
+            uuid = world.account.place(wall(), "KRW-ETH", "BID", price=1_000_000, volume="0.1")
+            await anyio.sleep(1)
+            assert [order.uuid for order in all_.get_open_orders("krw-eth")] == [uuid]
+            for read in (lambda: one.get_open_orders("krw-eth"), lambda: one.get_my_order(uuid)):
+                with pytest.raises(NotRegisteredError, match="myOrder of KRW-ETH"):
+                    read()
+            assert one.get_open_orders() == one.get_open_orders("KRW-BTC") == []
+
+
+async def test_what_is_told_when_something_happens_is_not_waited_for_with_wait_ready() -> None:
+    async with open_private_world() as world, world.manager.open_client("strategy") as client:
+        await client.register_interest([DataType.MY_ORDER, DataType.MY_ASSET])
+        await client.wait_ready()
+        for read in (
+            lambda: client.pool.latest(DataType.MY_ORDER),
+            lambda: client.get_my_order("x"),
+            lambda: client.get_my_asset("BTC"),
+        ):
+            with pytest.raises(NotReadyError, match=r"told when something happens, and .*wait_for\(") as told:
+                read()
+            assert "wait_ready" not in str(told.value)

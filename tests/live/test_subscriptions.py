@@ -1,65 +1,19 @@
 """What goes on the wire: the union of all wants, once, and again whenever it must."""
 
-import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from typing import Any
 
 import anyio
-import attrs
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.world import CODES, NumberedSource, wall
+from tests.support.spy import asked, spied_manager
+from tests.support.world import CODES, wall
 
-from upbit_streams import Config, DataType, Format, Manager, Secret, open_manager
-from upbit_streams.testing import SimulatedExchange, memory_connector
-from upbit_streams.transport.interface import Transport
-
-
-@attrs.define
-class _Spy:
-    """A transport that notes the requests that are sent through it, without the questions whether they are served."""
-
-    inner: Transport
-    sent: list[Any]
-
-    async def receive(self) -> Sequence[bytes | str]:
-        return await self.inner.receive()
-
-    async def send(self, message: str) -> None:
-        request = json.loads(message)
-        if not any("method" in part for part in request):
-            self.sent.append(request)
-        await self.inner.send(message)
-
-    async def ping(self) -> None:
-        await self.inner.ping()
-
-    async def aclose(self) -> None:
-        await self.inner.aclose()
-
-
-@asynccontextmanager
-async def _spied_manager(**settings: Any) -> AsyncIterator[tuple[Manager, SimulatedExchange, list[Any]]]:
-    exchange, sent = SimulatedExchange(NumberedSource()), list[Any]()
-    connect = memory_connector(exchange, wall)
-
-    async def spying(url: str, config: Config, token: Secret | None) -> Transport:
-        return _Spy(await connect(url, config, token), sent)
-
-    async with open_manager(
-        Config(url="ws://memory", **settings), connector=spying, wall=wall, draw=lambda: 0.5
-    ) as manager:
-        yield manager, exchange, sent
-
-
-def _asked(request: Any) -> dict[str, list[str]]:
-    """The codes by type of a request."""
-    return {part["type"]: part["codes"] for part in request if "type" in part}
+from upbit_streams import DataType, Format
 
 
 async def test_the_wants_of_a_hundred_clients_starting_together_are_one_request() -> None:
-    async with _spied_manager() as (manager, _, sent), anyio.create_task_group() as group:
+    async with spied_manager() as (manager, _, sent), anyio.create_task_group() as group:
 
         async def start(number: int) -> None:
             async with manager.open_client(f"client {number}") as client:
@@ -70,18 +24,18 @@ async def test_the_wants_of_a_hundred_clients_starting_together_are_one_request(
             group.start_soon(start, number)
         await anyio.sleep(5)
         codes = sorted(f"KRW-C{number}" for number in range(100))
-        assert [_asked(request) for request in sent] == [{"ticker": codes, "trade": codes}]
+        assert [asked(request) for request in sent] == [{"ticker": codes, "trade": codes}]
 
 
 async def test_a_change_of_wants_sends_the_full_new_request() -> None:
-    async with _spied_manager() as (manager, _, sent), manager.open_client("one") as one:
+    async with spied_manager() as (manager, _, sent), manager.open_client("one") as one:
         await one.register_interest(DataType.TRADE, "KRW-BTC")
         await anyio.sleep(1)
         async with manager.open_client("two") as two:
             await two.register_interest([DataType.TRADE, DataType.candle(5)], ["krw-eth", "KRW-BTC"])
             await anyio.sleep(1)
         await anyio.sleep(1)
-    assert [_asked(request) for request in sent] == [
+    assert [asked(request) for request in sent] == [
         {"trade": ["KRW-BTC"]},
         {"candle.5m": ["KRW-BTC", "KRW-ETH"], "trade": ["KRW-BTC", "KRW-ETH"]},
         {"trade": ["KRW-BTC"]},
@@ -89,18 +43,18 @@ async def test_a_change_of_wants_sends_the_full_new_request() -> None:
 
 
 async def test_a_reconnect_sends_the_request_again_under_a_new_ticket() -> None:
-    async with _spied_manager() as (manager, exchange, sent), manager.open_client("one") as client:
+    async with spied_manager() as (manager, exchange, sent), manager.open_client("one") as client:
         await client.register_interest(DataType.TRADE, CODES)
         await anyio.sleep(1)
         exchange.end_sessions(wall())
         await anyio.sleep(5)
-    assert [_asked(request) for request in sent] == [{"trade": sorted(CODES)}] * 2
+    assert [asked(request) for request in sent] == [{"trade": sorted(CODES)}] * 2
     assert sent[0][0]["ticket"] != sent[1][0]["ticket"]
 
 
 async def test_the_format_of_the_configuration_is_asked_for_and_decoded() -> None:
     for format in Format:
-        async with _spied_manager(format=format) as (manager, _, sent), manager.open_client("one") as client:
+        async with spied_manager(format=format) as (manager, _, sent), manager.open_client("one") as client:
             await client.register_interest(DataType.TRADE, CODES)
             await client.wait_ready()
             assert sent[0][-1] == {"format": format.value}
@@ -108,7 +62,7 @@ async def test_the_format_of_the_configuration_is_asked_for_and_decoded() -> Non
 
 
 async def test_a_connection_nobody_wants_is_closed_after_a_while_and_opened_again_by_the_next_want() -> None:
-    async with _spied_manager(idle_timeout=30.0) as (manager, exchange, _), manager.open_client("one") as client:
+    async with spied_manager(idle_timeout=30.0) as (manager, exchange, _), manager.open_client("one") as client:
         await anyio.sleep(5)
         assert not exchange.sessions, "it connected although nobody wanted anything"
         async with client.stream(DataType.TRADE, CODES) as trades:
@@ -126,7 +80,7 @@ def test_e6_once_the_wants_rest_the_last_request_equals_their_union(virtual_run:
     """Five consumers enter and leave streams of random markets at random moments."""
 
     async def main() -> None:
-        async with _spied_manager() as (manager, _, sent), manager.open_client("one") as client:
+        async with spied_manager() as (manager, _, sent), manager.open_client("one") as client:
             await client.register_interest(DataType.ORDERBOOK, "KRW-BTC")
             open_streams: dict[int, tuple[str, AsyncExitStack]] = {}
             async with AsyncExitStack() as all_streams:
@@ -140,6 +94,6 @@ def test_e6_once_the_wants_rest_the_last_request_equals_their_union(virtual_run:
                     await anyio.sleep(pause)
                 await anyio.sleep(70)  # the limit of messages a minute may hold the last one back
                 trades = sorted({code for code, _ in open_streams.values()})
-                assert _asked(sent[-1]) == {"orderbook": ["KRW-BTC"], **({"trade": trades} if trades else {})}
+                assert asked(sent[-1]) == {"orderbook": ["KRW-BTC"], **({"trade": trades} if trades else {})}
 
     virtual_run(main)

@@ -1,5 +1,6 @@
-"""Bugs to be put into the library, one for each invariant, so that one can see that the machine finds them."""
+"""Bugs to be put into the library, one at least for most invariants, to see that the machine finds them."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -8,15 +9,18 @@ import anyio
 import attrs
 import pytest
 
-from upbit_streams.engine.backpressure import Channel
+from upbit_streams import Coalesce, Policy, Throttle
+from upbit_streams.engine.buffers import Latest, Outcome, Paced
+from upbit_streams.engine.channel import Channel
 from upbit_streams.engine.connection import Connection
 from upbit_streams.engine.hub import Hub
 from upbit_streams.engine.reconciler import Reconciler
+from upbit_streams.engine.topics import topic_of
 from upbit_streams.model.epoch import Epoch
 from upbit_streams.model.events import Event
 from upbit_streams.wire.decode import Decoder
 
-__all__ = ["BUGS"]
+__all__ = ["BUGS", "BUGS_OF_POLICIES"]
 
 
 def _epoch_numbers_leave_one_out(patch: pytest.MonkeyPatch) -> None:
@@ -100,7 +104,7 @@ def _a_notice_stands_behind_the_first_event(patch: pytest.MonkeyPatch) -> None:
     def behind(channel: Channel, epoch: Epoch, at: float) -> None:
         begin(channel, epoch, at)
         notices = channel._notices
-        if notices is not None and notices._waiting and notices._waiting[-1][0] == channel._published:
+        if notices is not None and notices._waiting and notices._waiting[-1][0] == channel._places:
             place, notice = notices._waiting.pop()
             notices._waiting.append((place + 1, notice))
 
@@ -122,6 +126,29 @@ def _who_is_told_to_stay_away_connects_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Connection, "_heed", lambda connection, refused: None)
 
 
+def _a_new_epoch_takes_the_place_of_the_old_one(patch: pytest.MonkeyPatch) -> None:
+    put = Latest.put
+
+    def keeping(buffer: Latest, event: Event, place: int) -> Outcome | None:
+        earlier = buffer._waiting.get(topic_of(event))
+        if earlier is None:
+            return put(buffer, event, place)
+        buffer._waiting[topic_of(event)] = earlier[0], event
+        return Outcome.COALESCED
+
+    patch.setattr(Latest, "put", keeping)
+
+
+def _what_comes_before_its_time_never_does(patch: pytest.MonkeyPatch) -> None:
+    put = Paced.put
+
+    def impatient(buffer: Paced, event: Event, place: int) -> Outcome | None:
+        taken = buffer._taken.get(topic_of(event), -math.inf)
+        return Outcome.THROTTLED if anyio.current_time() < taken + buffer._interval else put(buffer, event, place)
+
+    patch.setattr(Paced, "put", impatient)
+
+
 BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "E1": _epoch_numbers_leave_one_out,
     "E2": _the_first_read_is_stamped_with_the_epoch_before,
@@ -134,3 +161,9 @@ BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "L3": _who_is_told_to_stay_away_connects_again,
 }
 """By the invariant that each breaks."""
+
+BUGS_OF_POLICIES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Policy]] = {
+    "E7": (_a_new_epoch_takes_the_place_of_the_old_one, Coalesce()),
+    "E4": (_what_comes_before_its_time_never_does, Throttle(2.9)),
+}
+"""Of one policy, so that it takes longer to find them. By the invariant that each breaks."""

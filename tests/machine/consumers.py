@@ -1,5 +1,6 @@
 """Those who ask for data in the machine's world, and what they have got."""
 
+import math
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -15,12 +16,16 @@ from upbit_streams import (
     Event,
     EventStream,
     Fail,
+    Policy,
     ScopeError,
     StreamStatistics,
     Subscription,
 )
 
-__all__ = ["Asked", "Component", "Consumer", "Holding", "joined"]
+__all__ = ["Asked", "Away", "Component", "Consumer", "Holding", "joined"]
+
+
+Topic = tuple[str, str]
 
 
 @attrs.frozen(kw_only=True)
@@ -34,10 +39,12 @@ class Asked:
     """Levels of order books."""
     snapshot: bool = True
     realtime: bool = True
-    policy: DropOldest | Fail | None = None
+    policy: Policy | None = None
     notices: bool | None = None
     callback_takes: float | None = None
     """Seconds that a callback takes for each event; None for a stream that is read when the machine says so."""
+    is_by_market: bool = attrs.field(default=attrs.Factory(lambda self: bool(self.codes), takes_self=True))
+    """A stream by market may be left with none; all else has all."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -48,17 +55,20 @@ class Asked:
         return self.endpoint is Endpoint.PRIVATE if self.notices is None else self.notices
 
     @property
-    def capacity(self) -> int:
-        return self.policy.capacity if self.policy is not None else 1024
+    def effective(self) -> Policy:
+        """The policy, or what holds without one."""
+        return self.policy or (Fail() if self.endpoint is Endpoint.PRIVATE else DropOldest())
 
-    def topics(self) -> list[tuple[str, str]]:
+    def topics(self) -> list[Topic]:
         """Types and codes; the empty code stands for all."""
         return [
-            (kind, code) for kind in self.kinds for code in (self.codes if kind != "myAsset" and self.codes else ("",))
+            (kind, code)
+            for kind in self.kinds
+            for code in (self.codes if kind != "myAsset" and self.is_by_market else ("",))
         ]
 
 
-Holding = tuple[tuple[str, str], tuple[int, bool, bool]]
+Holding = tuple[Topic, tuple[int, bool, bool]]
 """A topic, and how it is asked for: levels, snapshot, realtime."""
 
 
@@ -77,6 +87,16 @@ def joined(several: Iterable[Asked]) -> dict[tuple[str, str], tuple[int, bool, b
     return union
 
 
+@attrs.define
+class Away:
+    """When a stream did not have a topic. Times are the event loop's."""
+
+    left_at: float
+    missing_from: float
+    """What was read from then on may be missing."""
+    back_at: float = math.inf
+
+
 @attrs.define(eq=False)
 class Consumer:
     """One stream or callback, and what came out of it."""
@@ -88,11 +108,22 @@ class Consumer:
     stream: EventStream[Any] | None = None
     subscription: Subscription[Any] | None = None
     stack: AsyncExitStack = attrs.field(factory=AsyncExitStack)
-    heard_before: int = 0
-    """How many events of its topics had come before it was opened."""
+    since: dict[Topic, int] = attrs.field(factory=dict)
+    """How many events of each of its topics had come when it began to ask for that."""
+    earlier: int = 0
+    """How many came while it asked for topics that it asks for no more, and how many it may have been shown that had
+    been there before."""
+    away: dict[Topic, Away] = attrs.field(factory=dict)
+    """Topics that it was narrowed by, until it got one again that came later."""
+    most_topics: int = 0
+    """How many it had at the same time."""
+    drained_at: float | None = None
+    """When it took everything that was there, unless somebody has looked at that since."""
     events: int = 0
     """How many events it got."""
     errors: list[Exception] = attrs.field(factory=list)
+    failures: list[tuple[int, StreamStatistics]] = attrs.field(factory=list)
+    """How many events it was told that it has missed, and its ledger in that moment. Nobody has checked them yet."""
     is_open: bool = True
 
     def statistics(self) -> StreamStatistics | None:
@@ -124,17 +155,22 @@ class Consumer:
                 for _ in range(amount):
                     self.take(self.stream.receive_nowait())
                 return
-            with anyio.move_on_after(patience):
+            with anyio.move_on_after(patience) as waiting:
                 if how == "batch":
                     for item in await self.stream.receive_batch():
                         self.take(item)
                 else:
                     for _ in range(amount):
                         self.take(await self.stream.receive())
+            if waiting.cancelled_caught and patience:  # it has waited, so nothing was there
+                self.drained_at = anyio.current_time()
         except anyio.WouldBlock:
-            pass
-        except (AuthenticationError, BackpressureError) as why:
+            self.drained_at = anyio.current_time()
+        except AuthenticationError as why:
             self.errors.append(why)
+        except BackpressureError as why:
+            self.errors.append(why)
+            self.failures.append((why.missed, self.stream.statistics()))
 
 
 @attrs.define(eq=False)

@@ -11,14 +11,28 @@ from tests.machine.drive import Drive, Step, Way, shrunk
 from tests.machine.live import LeaveBy
 from tests.support.world import CODES
 
-from upbit_streams import DropOldest, Endpoint, Fail
+from upbit_streams import Block, Coalesce, DropNewest, DropOldest, Endpoint, Fail, Policy, Throttle
 from upbit_streams.testing import Fault, strategies
 
 __all__ = ["FeedMachine", "run_machine"]
 
 _CODES = st.lists(st.sampled_from(CODES), min_size=1, max_size=2, unique=True).map(tuple)
 _KINDS = st.lists(st.sampled_from(["trade", "ticker", "orderbook"]), min_size=1, max_size=3, unique=True).map(tuple)
-_POLICIES = st.sampled_from([None, DropOldest(1), DropOldest(3), DropOldest(1024), Fail(2), Fail(1024)])
+# The deadlines are far below the time-out of a ping.
+_EACH_POLICY: list[Policy | None] = [
+    None,
+    DropOldest(1),
+    DropOldest(3),
+    DropNewest(2),
+    Coalesce(),
+    Throttle(0.5),
+    Throttle(2.0),
+    Block(1, deadline=0.5),
+    Block(3, deadline=2.0),
+    Fail(2),
+    Fail(1024),
+]
+_POLICIES = st.sampled_from(_EACH_POLICY)
 _PUBLIC_STREAMS = st.builds(
     lambda kinds, codes, policy, notices, parts, count: Asked(
         kinds=kinds,
@@ -48,9 +62,11 @@ _PRIVATE_STREAMS = st.builds(
     lambda topics, policy: Asked(kinds=topics[0], codes=topics[1], policy=policy), _PRIVATE_TOPICS, _POLICIES
 )
 _CALLBACKS = st.builds(
-    lambda kind, codes, takes: Asked(kinds=(kind,), codes=codes, callback_takes=takes),
+    lambda kind, codes, policy, takes: Asked(kinds=(kind,), codes=codes, policy=policy, callback_takes=takes),
     st.sampled_from(["trade", "ticker", "orderbook", "myOrder"]),
     _CODES,
+    # With one that fails, a callback ends of itself.
+    st.sampled_from([None, DropNewest(2), Coalesce(), Throttle(0.5)]),
     st.sampled_from([0.0, 0.0, 0.3, 5.0]),
 )
 _INTERESTS = _PRIVATE_TOPICS.map(lambda topics: Asked(kinds=topics[0], codes=topics[1])) | st.builds(
@@ -140,6 +156,10 @@ class FeedMachine(RuleBasedStateMachine):
     )
     def read(self, consumer: int, how: str, amount: int, patience: float) -> None:
         self._do("read", consumer, how, amount, patience)
+
+    @rule(consumer=_WHICH_CONSUMER, codes=_CODES, is_more=st.booleans(), pause=_PAUSES)
+    def change_markets(self, consumer: int, codes: tuple[str, ...], is_more: bool, pause: float) -> None:
+        self._do("change_markets", consumer, codes, is_more, pause=pause)
 
     @rule(seconds=_WAITS)
     def wait(self, seconds: float) -> None:

@@ -1,15 +1,28 @@
 """The invariants of the architecture page, checked against what went over the wire."""
 
+import math
 from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import attrs
-from tests.machine.consumers import Consumer, joined
-from tests.machine.live import LiveWorld, Request, Transcript
+from tests.machine.consumers import Asked, Away, Consumer, joined
+from tests.machine.live import LiveWorld, Request, Sent, Transcript
 from tests.machine.market import stamp_of_event
 
-from upbit_streams import Endpoint, EpochEnded, EpochStarted, Event, Lagged, NotReadyError
+from upbit_streams import (
+    Block,
+    Coalesce,
+    Endpoint,
+    EpochEnded,
+    EpochStarted,
+    Event,
+    Fail,
+    Lagged,
+    NotReadyError,
+    StreamStatistics,
+    Throttle,
+)
 from upbit_streams.testing import Close, Delay, Drop, ErrorFrame, Reset, SilentAccept, Stall
 
 __all__ = ["Invariants"]
@@ -21,6 +34,8 @@ _BREAKING = (Close, Delay, Drop, ErrorFrame, Reset, SilentAccept, Stall)
 _BUSY_SECONDS = 6.0
 _SEARCH_SECONDS = 120.0
 """How long what was refused by chance may be searched for what is wrong with it."""
+_CATCH_UP_SECONDS = 30.0
+"""How long after a fault something may still be late: no frame overtakes another."""
 _MESSAGES = ((5, 1.1), (100, 60.5))
 """How many messages in how many seconds a connection sends at most."""
 _MOST_RECENT = 1000
@@ -108,21 +123,33 @@ class Invariants:
             epochs[epoch.connection] = epoch.number
 
     def e4_nothing_is_missing_but_what_is_counted(self, events: Told) -> None:
-        """Within an epoch a stream's events are a subsequence of what the server sent, in its order; under a lossless
-        policy, all of it. For every stream *delivered + dropped + buffered = published to it*, exactly."""
+        """Within an epoch a stream's events are a subsequence of what the server sent, in its order, or in that of each
+        topic if only the newest of it waits; under a lossless policy, all of it. For every stream *delivered + dropped
+        + coalesced + throttled + buffered = published to it*, exactly. Every event that was read is counted once."""
         for consumer, event in events:
             self._place(consumer, event)
+        for endpoint in Endpoint:
+            self._check_counts(endpoint)
         for consumer in self._world.consumers():
             ledger = consumer.statistics()
             if ledger is None or not consumer.is_open:
                 continue
-            seen, topics = self._of(consumer), consumer.asked.topics()
-            assert ledger.published == ledger.delivered + ledger.dropped + ledger.buffered, f"E4: {ledger}"
+            seen, policy = self._of(consumer), consumer.asked.effective
+            assert ledger.published == ledger.delivered + _lost(ledger) + ledger.buffered, f"E4: {ledger}"
             assert ledger.delivered == consumer.events, f"E4: {ledger}, but {consumer.events} events came out"
-            assert seen.missing <= ledger.dropped, f"E4: {seen.missing} events are missing, and told is {ledger}"
-            # A consumer that comes late may be shown one event of each topic that had been there before.
-            sent = sum(self._world.heard[topic] for topic in topics) - consumer.heard_before
-            assert ledger.published <= sent + len(topics), f"E4: {sent} events were sent, and told is {ledger}"
+            assert seen.missing <= _lost(ledger), f"E4: {seen.missing} events are missing, and told is {ledger}"
+            assert not ledger.coalesced or isinstance(policy, Coalesce), f"E4: {ledger} of {policy}"
+            assert not ledger.throttled or isinstance(policy, Throttle), f"E4: {ledger} of {policy}"
+            sent = consumer.earlier + sum(self._world.heard[topic] - since for topic, since in consumer.since.items())
+            assert ledger.published <= sent, f"E4: {sent} events were sent at most, and told is {ledger}"
+            for missed, then in consumer.failures:
+                assert missed == then.dropped, f"E4: {missed} were said to be missed, and told was {then}"
+                assert not then.buffered, f"E4: it has failed before all was taken: {then}"
+            consumer.failures.clear()
+            if consumer.drained_at is not None:
+                if not ledger.dropped:
+                    self._check_newest(consumer, consumer.drained_at)
+                consumer.drained_at = None
 
     def e5_the_pool_never_goes_back(self) -> None:
         """The pool never goes back: an older epoch never overwrites a newer one."""
@@ -143,7 +170,7 @@ class Invariants:
         change of wants reaches the wire within that epoch as soon as the limits allow, and the last request sent always
         equals the wants once they rest."""
         for request in requests:
-            if self._may_search(request.life.endpoint, now):
+            if self._may_search(request.life.endpoint, request.at):
                 assert _covers(request.most, request.asked), f"E6: {request.asked} is more than {request.most}"
             elif request.least == request.most:
                 assert request.asked == request.least, f"E6: {request.asked} was asked for, not {request.least}"
@@ -157,7 +184,9 @@ class Invariants:
             if self._may_search(endpoint, now):
                 continue
             sent = [at for at, _ in lives[-1].requests]
-            due = max(lives[-1].begun_at, self._world.changed_at) + self._world.config.gather
+            # Who lets the reader wait, lets everybody wait for answers.
+            busy_until = self._world.held_at[endpoint]
+            due = max(lives[-1].begun_at, self._world.changed_at, busy_until) + self._world.config.gather
             for count, seconds in _MESSAGES:
                 if len(sent) >= count:
                     due = max(due, sent[-count] + seconds)
@@ -177,15 +206,18 @@ class Invariants:
 
     def e7_notices_stand_where_they_belong(self, told: Told) -> None:
         """A notice stands exactly where it belongs: ``EpochStarted(n)`` before the first event of *n*; ``Lagged(k)``
-        where the *k* events are missing."""
+        where the *k* events were dropped."""
         for consumer, item in told:
             seen, has_notices = self._of(consumer), consumer.asked.has_notices
             if isinstance(item, Event):
                 epoch, missing = item.epoch, seen.missing_before.pop(0)
                 if has_notices:
                     # Who has not asked for notices may have those of epochs by default, and no others.
-                    is_told = consumer.asked.notices is not True or missing <= seen.lagged
-                    assert is_told, f"E7: {missing} are missing before {item}, told was of {seen.lagged}"
+                    ledger = consumer.statistics()
+                    assert ledger is not None
+                    told_of = seen.lagged + ledger.coalesced + ledger.throttled
+                    is_told = consumer.asked.notices is not True or missing <= told_of
+                    assert is_told, f"E7: {missing} are missing before {item}, told was of {told_of}"
                     begun = seen.begun.get(epoch.connection)
                     assert begun == epoch.number, f"E7: an event of epoch {epoch.number}, told was of {begun}"
                 ended = seen.ended.get(epoch.connection, 0)
@@ -226,24 +258,33 @@ class Invariants:
         for consumer in self._world.consumers():
             ledger = consumer.statistics()
             if consumer.is_open and ledger is not None:
-                capacity = consumer.asked.capacity
+                capacity = consumer.asked.effective.capacity
                 assert ledger.buffered <= ledger.capacity == capacity, f"B1: {ledger} of a buffer of {capacity}"
                 stream = consumer.stream if consumer.stream is not None else consumer.subscription._stream  # type: ignore[union-attr]
                 assert stream._channel is not None
                 # Between two events there is one place, with a few notices at most.
                 notices = len(stream._channel._notices or ())
-                most = (4 + len(consumer.asked.topics())) * (capacity + 1)
+                most = (4 + consumer.most_topics) * (capacity + 1)
                 assert notices <= most, f"B1: {notices} notices wait before {ledger}"
         for endpoint in Endpoint:
             wanted |= {topic for asked in self._world.wanted(endpoint) for topic in asked.topics()}
         assert self._world.manager is not None
-        hubs = [connection.hub for connection in self._world.manager._connections.values()]
+        hubs = [self._world.hub(endpoint) for endpoint in Endpoint]
         routes = [route for hub in hubs for of_type in hub._routes.values() for route in of_type.values()]
         assert len(routes) == len(wanted), f"B1: {len(routes)} routes are kept for {wanted}"
         assert all(route.recent is None or len(route.recent) <= _MOST_RECENT for route in routes), "B1: trades pile up"
 
     def l2_trouble_stays_where_it_is(self) -> None:
-        """One connection's trouble changes nothing on another: not its epoch, not its events."""
+        """One connection's trouble changes nothing on another: not its epoch, not its events, nor when they come."""
+        for life, happened_at, read_at in self._world.late:
+            has_reason = any(
+                trouble.fault.endpoint in (None, life.endpoint)
+                and trouble.begins - _ROUNDING <= read_at
+                and trouble.ends + _CATCH_UP_SECONDS >= happened_at
+                for trouble in self._world.troubles
+            )
+            assert has_reason, f"L2: what happened on {life.endpoint} at {happened_at} was read at {read_at}"
+        self._world.late.clear()
         for endpoint, lives in self._world.tap.lives.items():
             ended = [life for life in lives[self._ended[endpoint] :] if life.ended_at is not None]
             self._ended[endpoint] += len(ended)
@@ -272,7 +313,7 @@ class Invariants:
         assert not after.is_wanted, "L1: something is still wanted"
         assert after.routes == 0, f"L1: there are {after.routes} routes left"
         limit = self._world.config.close_timeout
-        assert after.seconds <= limit, f"L1: to leave took {after.seconds} s, and may take {limit}"
+        assert after.seconds <= limit + _ROUNDING, f"L1: to leave took {after.seconds} s, and may take {limit}"
         for consumer in self._world.consumers():
             stream = consumer.stream or (consumer.subscription and consumer.subscription._stream)
             assert not stream or stream._channel is None or stream._channel._closed, "L1: a channel is still open"
@@ -288,35 +329,82 @@ class Invariants:
         """Find the event among those that were sent, after the last one of its topic that the consumer got; and count
         what is missing between the two."""
         seen, asked, stamp = self._of(consumer), consumer.asked, stamp_of_event(event)
-        sent = self._transcript(event).topics[event.type, event.code]
+        sent, policy = self._transcript(event).topics[event.type, event.code], asked.effective
+        away, read_at = self._away(consumer, event), event.received_at - event.epoch.wall_offset
         key = event.epoch.connection, event.epoch.number, event.type, event.code
         last, is_snapshot = seen.places.get(key), event.stream_type == "SNAPSHOT"
         assert asked.snapshot if is_snapshot else asked.realtime, f"E4: nobody has asked for {event}"
-        assert last is None or asked.realtime, f"E4: a second snapshot within an epoch: {event}"
-        place = 0 if last is None else last + 1
-        # Who comes late is shown the latest event as a snapshot, whatever it was.
-        while place < len(sent) and (
-            sent[place][1] != stamp or (sent[place][2] is not is_snapshot and not (is_snapshot and last is None))
-        ):
+        is_first = last is None or away is not None
+        assert is_first or asked.realtime, f"E4: a second snapshot within an epoch: {event}"
+        # Who comes late, or again, is shown the latest event as a snapshot, whatever it was.
+        is_shown = is_snapshot and is_first
+        place = 0 if last is None else last + (not is_shown)
+        while place < len(sent) and (sent[place][1] != stamp or (sent[place][2] is not is_snapshot and not is_shown)):
             place += 1
         assert place < len(sent), f"E4: it was not sent, or before the one that came before: {event}"
-        if last is not None:
-            seen.missing += sum(
-                1
-                for _, other, was_snapshot in sent[last + 1 : place]
-                # Snapshots may repeat what was told before.
-                if other.serial != sent[last][1].serial
-                and (asked.snapshot and event.type != "trade" if was_snapshot else asked.realtime)
-            )
+        if last is not None and (away is None or read_at < away.missing_from - _ROUNDING):
+            seen.missing += len(_news(asked, sent[last:place]))
             ledger = consumer.statistics()
-            assert ledger is None or seen.missing <= ledger.dropped, f"E4: {seen.missing} events are missing, {ledger}"
+            most = 0 if isinstance(policy, Block | Fail) else _lost(ledger) if ledger is not None else seen.missing
+            assert seen.missing <= most, f"E4: {seen.missing} events are missing, {ledger}"
+        if away is not None and read_at > away.back_at + _ROUNDING:
+            consumer.away = {topic: one for topic, one in consumer.away.items() if one is not away}
         seen.places[key] = place
         seen.missing_before.append(seen.missing)
-        if not is_snapshot:
+        if not is_snapshot and not isinstance(policy, Coalesce | Throttle):
             change = event.epoch.number, sent[place][0]
             before = seen.changes.get(event.epoch.connection, (0, 0))
             assert change > before, f"E4: {event} was sent before the change that came before it"
             seen.changes[event.epoch.connection] = change
+
+    def _away(self, consumer: Consumer, event: Event) -> Away | None:
+        """If the consumer did not have the event's topic for a while, and what came then may be missing."""
+        away = consumer.away.get((event.type, event.code))
+        if away is not None and math.isinf(away.back_at):
+            read_at = event.received_at - event.epoch.wall_offset
+            assert read_at <= away.left_at + _ROUNDING, f"E4: it was read after {consumer.number} was narrowed: {event}"
+        return away
+
+    def _check_newest(self, consumer: Consumer, drained_at: float) -> None:
+        """Of each topic of which something has come, the newest has, as soon as it was time for it. Nothing must have
+        been dropped."""
+        asked, endpoint = consumer.asked, consumer.asked.endpoint
+        lives = self._world.tap.lives[endpoint]
+        if not lives or lives[-1].ended_at is not None or self._world.held_at[endpoint] >= drained_at:
+            return
+        interval = asked.effective.interval if isinstance(asked.effective, Throttle) else 0.0
+        for (kind, code), sent in self._world.transcript(lives[-1]).topics.items():
+            last = self._of(consumer).places.get((str(endpoint), lives[-1].number, kind, code))
+            if last is None or (kind, code) in consumer.away:
+                continue
+            left = [stamp for _, stamp, _, at in _news(asked, sent[last:]) if at < drained_at - interval - _ROUNDING]
+            assert not left, f"E4: nothing waits for {asked} at {drained_at}, and {left[-1]} has not come"
+
+    def _check_counts(self, endpoint: Endpoint) -> None:
+        assert self._world.manager is not None
+        status, read = self._world.manager.status(endpoint), self._world.events_read[endpoint]
+        counted = status.events + status.late + status.unwanted + status.repeated
+        least = read
+        if self._world.held_at[endpoint] == math.inf:  # some of the last read were not handed out yet
+            last = self._world.last_read[endpoint][1]
+            least -= sum(count for (kind, code), count in last.items() if code or kind == "myAsset")
+        assert least <= counted <= read, f"E4: of {read} events that were read, {counted} were counted: {status}"
+
+
+def _lost(ledger: StreamStatistics) -> int:
+    return ledger.dropped + ledger.coalesced + ledger.throttled
+
+
+def _news(asked: Asked, sent: Sequence[Sent]) -> list[Sent]:
+    """Those after the first of these that somebody is told who has had that."""
+    return [
+        one
+        for one in sent[1:]
+        # Snapshots may repeat what was told before; who wants nothing else wants one.
+        if asked.realtime
+        and one[1].serial != sent[0][1].serial
+        and (not one[2] or (asked.snapshot and one[1].kind != "trade"))
+    ]
 
 
 def _covers(more: Collection[tuple[str, str]], fewer: Collection[tuple[str, str]]) -> bool:

@@ -1,5 +1,6 @@
 """The machine's world: an exchange, a live manager and its clients, and hands to do something with each."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -8,7 +9,7 @@ import anyio
 import attrs
 from anyio.abc import TaskStatus
 from anyio.lowlevel import checkpoint
-from tests.machine.consumers import Asked, Component, Consumer, joined
+from tests.machine.consumers import Asked, Away, Component, Consumer, Topic, joined
 from tests.machine.market import Stamp, StampedMarket, asset_event, order_event, stamp_of_frame
 from tests.support.private import credentials_of
 from tests.support.stepping import Handover
@@ -16,21 +17,26 @@ from tests.support.tap import Life, Tap
 from tests.support.world import wall
 
 from upbit_streams import Backoff, Config, DataType, Endpoint, Manager, ScopeError, open_manager
+from upbit_streams.engine.hub import Hub
 from upbit_streams.testing import Account, Fault, SimulatedExchange, memory_connector, play, settle
 from upbit_streams.testing.faults import Lasting
 
-__all__ = ["Aftermath", "LeaveBy", "LiveWorld", "Transcript", "Trouble"]
+__all__ = ["Aftermath", "LeaveBy", "LiveWorld", "Sent", "Transcript", "Trouble"]
 
+Sent = tuple[int, Stamp, bool, float]
+"""Where in the whole an event stood, its stamp, whether it was a snapshot, and when it was read."""
 LeaveBy = Literal["closing all", "returning", "raising", "cancelling"]
 IDLE_SECONDS = 15.0
+_AT_ONCE = 0.01
+"""Seconds. Where nothing is wrong, what happens is read in the same moment; the exchange tells milliseconds."""
 
 
 @attrs.define(eq=False)
 class Transcript:
-    """What one connection told, by topic: where in the whole it stood, its stamp, and whether it was a snapshot."""
+    """What one connection told, by topic."""
 
     life: Life
-    topics: dict[tuple[str, str], list[tuple[int, Stamp, bool]]] = attrs.field(factory=dict)
+    topics: dict[Topic, list[Sent]] = attrs.field(factory=dict)
     stamps: set[Stamp] = attrs.field(factory=set)
     was_wanted_at_end: bool = True
 
@@ -50,6 +56,7 @@ class Request:
     is leaving or entering."""
 
     life: Life
+    at: float
     asked: dict[tuple[str, str], tuple[int, bool, bool]]
     least: dict[tuple[str, str], tuple[int, bool, bool]]
     most: dict[tuple[str, str], tuple[int, bool, bool]]
@@ -93,13 +100,24 @@ class LiveWorld:
         self.requests: list[Request] = []
         """That nobody has checked yet."""
         self.transcripts: dict[Endpoint, list[Transcript]] = {endpoint: [] for endpoint in Endpoint}
-        self.heard: Counter[tuple[str, str]] = Counter()
+        self.heard: Counter[Topic] = Counter()
         """How many events came, by topic."""
+        self.last_read: dict[Endpoint, tuple[float, Counter[Topic]]] = {
+            endpoint: (0.0, Counter()) for endpoint in Endpoint
+        }
+        """When each connection read something last, and what."""
+        self.events_read: Counter[Endpoint] = Counter()
+        """How many events each connection has read."""
+        self.late: list[tuple[Life, float, float]] = []
+        """Changes that were read late, and no consumer was waited for on the same connection: when they happened, and
+        when they were read. Nobody has checked them yet."""
         self.realtime_trades: Counter[tuple[str, int]] = Counter()
         """How often each trade was told as a change."""
         self.troubles: list[Trouble] = []
         self.aftermath: Aftermath | None = None
         self.is_leaving = False
+        self.held_at = dict.fromkeys(Endpoint, -math.inf)
+        """When each reader last waited for a consumer, in the event loop's time; infinite while it does."""
         self._clients: dict[int, Component] = {}
         """Those that are open."""
         self._leave_by = leave_by
@@ -119,6 +137,8 @@ class LiveWorld:
                         wall=wall,
                         draw=lambda: self._draw,
                     ) as self.manager:
+                        for endpoint in Endpoint:
+                            self._note_holds(endpoint)
                         await handover.serve()
                         self.is_leaving = True
                         left_at = anyio.current_time()
@@ -182,7 +202,9 @@ class LiveWorld:
         consumer = self._consumer(component, asked)
         subscribe = getattr(component.client, f"subscribe_{asked.kinds[0].replace('myO', 'my_o')}")
         callback = consumer.call if asked.callback_takes else consumer.take
-        consumer.subscription = await subscribe(asked.codes, callback, on_error=consumer.errors.append)
+        consumer.subscription = await subscribe(
+            asked.codes, callback, on_error=consumer.errors.append, backpressure=asked.policy
+        )
         await self._settle()
 
     async def read(self, which: int, how: str, amount: int, patience: float) -> None:
@@ -190,6 +212,26 @@ class LiveWorld:
         consumers = [consumer for consumer in self.consumers() if consumer.stream is not None and consumer.is_open]
         if consumers:
             await consumers[which % len(consumers)].read(how, amount, patience)
+
+    async def change_markets(self, which: int, codes: Sequence[str], is_more: bool) -> None:
+        """Widen one of the open streams that are by market, or narrow it by those of these that it has."""
+        consumers = [
+            each for each in self.consumers() if each.stream is not None and each.is_open and each.asked.is_by_market
+        ]
+        if not consumers:
+            return
+        consumer = consumers[which % len(consumers)]
+        before, stream = consumer.asked, consumer.stream
+        assert stream is not None
+        if is_more:
+            stream.widen(codes)
+            after = [*before.codes, *(code for code in codes if code not in before.codes)]
+        else:
+            stream.narrow([code for code in codes if code in before.codes])
+            after = [code for code in before.codes if code not in codes]
+        consumer.asked = attrs.evolve(before, codes=tuple(after))
+        self._note_topics(consumer)
+        self._note_change()
 
     async def read_all(self) -> None:
         """Let everybody take what is there."""
@@ -285,9 +327,27 @@ class LiveWorld:
 
     def _consumer(self, component: Component, asked: Asked) -> Consumer:
         consumer = Consumer(len(self.consumers()), asked, self.told)
-        consumer.heard_before = sum(self.heard[topic] for topic in asked.topics())
+        self._note_topics(consumer)
         component.consumers.append(consumer)
         return consumer
+
+    def _note_topics(self, consumer: Consumer) -> None:
+        """What a consumer asks for has changed."""
+        now, topics = anyio.current_time(), consumer.asked.topics()
+        read_at, read = self.last_read[consumer.asked.endpoint]
+        consumer.most_topics = max(consumer.most_topics, len(topics))
+        for topic in topics:
+            if topic not in consumer.since:
+                # Of the last read it may get what was not handed out yet, and beside that the latest from before.
+                consumer.since[topic] = self.heard[topic] - read[topic]
+                consumer.earlier += 1
+                if topic in consumer.away:
+                    consumer.away[topic].back_at = now
+        for topic in [topic for topic in consumer.since if topic not in topics]:
+            consumer.earlier += self.heard[topic] - consumer.since.pop(topic)
+            # What was read before is handed out, but what was read last may not be.
+            missing_from = min(read_at, consumer.away[topic].missing_from if topic in consumer.away else read_at)
+            consumer.away[topic] = Away(now, missing_from)
 
     async def _close(self, consumer: Consumer) -> None:
         consumer.is_open = False
@@ -315,23 +375,52 @@ class LiveWorld:
         transcript = self.transcript(life)
         topic = stamp.kind, stamp.code
         is_snapshot = frame["stream_type"] == "SNAPSHOT"
-        transcript.topics.setdefault(topic, []).append((len(life.frames), stamp, is_snapshot))
+        now = anyio.current_time()
+        transcript.topics.setdefault(topic, []).append((len(life.frames), stamp, is_snapshot, now))
         transcript.stamps.add(stamp)
-        self.heard[topic] += 1
-        if stamp.code:
-            self.heard[stamp.kind, ""] += 1
-        if stamp.kind == "trade" and not is_snapshot:
+        if self.last_read[life.endpoint][0] < now:
+            self.last_read[life.endpoint] = now, Counter()
+        for topics in (self.heard, self.last_read[life.endpoint][1]):
+            topics[topic] += 1
+            if stamp.code:
+                topics[stamp.kind, ""] += 1
+        self.events_read[life.endpoint] += 1
+        if is_snapshot:
+            return
+        if stamp.kind == "trade":
             self.realtime_trades[stamp.code, frame["sequential_id"]] += 1
+        happened_at = now - (wall() - frame["timestamp"] / 1000)
+        if now > happened_at + _AT_ONCE and self.held_at[life.endpoint] < happened_at:
+            self.late.append((life, happened_at, now))
 
     def _note_request(self, life: Life, request: Any) -> None:
         asked = _topics_of(request)
         if asked is not None:
             certain = self.wanted(life.endpoint)
             maybe = [one for one in self.changing if one.endpoint is life.endpoint]
-            self.requests.append(Request(life, asked, joined(certain), joined([*certain, *maybe])))
+            self.requests.append(
+                Request(life, anyio.current_time(), asked, joined(certain), joined([*certain, *maybe]))
+            )
 
     def _note_end(self, life: Life) -> None:
-        self.transcript(life).was_wanted_at_end = bool(self.wanted(life.endpoint))
+        self.transcript(life).was_wanted_at_end = bool(joined(self.wanted(life.endpoint)))
+
+    def _note_holds(self, endpoint: Endpoint) -> None:
+        hub = self.hub(endpoint)
+        wait_room = hub.wait_room
+
+        async def noted() -> None:
+            self.held_at[endpoint] = math.inf
+            try:
+                await wait_room()
+            finally:
+                self.held_at[endpoint] = anyio.current_time()
+
+        setattr(hub, "wait_room", noted)  # noqa: B010 -- as a plain assignment it is an error to the type checker
+
+    def hub(self, endpoint: Endpoint) -> Hub:
+        assert self.manager is not None
+        return self.manager._connections[endpoint].hub
 
     def last_request(self, life: Life) -> dict[tuple[str, str], tuple[int, bool, bool]] | None:
         """What a connection was asked for last; None before the first time."""

@@ -10,4 +10,4 @@ def test_the_invariants_hold_whatever_clients_and_the_exchange_do(anyio_backend:
     class Machine(FeedMachine):
         backend = anyio_backend[0]
 
-    run_machine(Machine, settings(max_examples=25, stateful_step_count=50))
+    run_machine(Machine, settings(max_examples=20, stateful_step_count=50))

@@ -250,7 +250,7 @@ class TestMarkets:
 
     @pytest.mark.parametrize("code", ["KRW-BTC", "KRW-DOGE", "BTC-XRP"])
     def test_prices_move_and_stay_plausible_for_a_month(self, code: str) -> None:
-        simulation = MarketSimulation(codes=[code], rate=0.02, start_ms=START)
+        simulation = MarketSimulation(codes=[code], rate=0.01, start_ms=START)
         closings = [trades_of(simulation.advance(START + day * DAY))[-1].trade_price for day in range(1, 31)]
         first = simulation.snapshot("ticker", code)
         assert isinstance(first, TickerEvent)
@@ -484,7 +484,7 @@ class TestTicker:
         simulation = MarketSimulation(codes=["KRW-ETH"], rate=0.1, start_ms=START)
         trades: list[TradeEvent] = []
         checked = 0
-        for event in simulation.advance(START + 30 * HOUR):
+        for event in simulation.advance(START + 26 * HOUR):
             if isinstance(event, TradeEvent):
                 trades.append(event)
             if isinstance(event, TickerEvent) and event.timestamp > START + 24 * HOUR + MINUTE:

@@ -1,6 +1,6 @@
 """What the type checker must know. Checked by mypy and pyright, never run."""
 
-from typing import assert_type
+from typing import assert_never, assert_type
 
 from upbit_streams import (
     AnnouncementEvent,
@@ -8,9 +8,11 @@ from upbit_streams import (
     CandleEvent,
     Client,
     DataType,
+    DataTypes,
     EpochStarted,
     EventStream,
     IndicatorEvent,
+    IndicatorSignalEvent,
     MyAssetEvent,
     MyOrderEvent,
     Notice,
@@ -61,6 +63,41 @@ async def what_is_told_once_comes_with_notices(client: Client) -> None:
     rsi = indicator("rsi", "5m", period=14)
     async with client.stream(DataType.INDICATOR, "KRW-BTC", indicators=rsi) as values:
         assert_type(await values.receive_batch(), list[IndicatorEvent | EpochStarted])
+
+
+async def unions_are_typed(client: Client) -> None:
+    assert_type(DataType.TRADE | DataType.TICKER, DataTypes[TradeEvent | TickerEvent])
+    async with client.stream(DataType.TRADE | DataType.TICKER, ["KRW-BTC"]) as events:
+        assert_type(events, EventStream[TradeEvent | TickerEvent])
+        async for event in events:
+            match event:
+                case TradeEvent():
+                    assert_type(event.sequential_id, int)
+                case TickerEvent():
+                    assert_type(event.acc_trade_price_24h, float)
+                case _:
+                    assert_never(event)
+    three = DataType.TRADE | DataType.TICKER | DataType.ORDERBOOK
+    async with client.stream(three, ["KRW-BTC"], count=5) as books:
+        assert_type(await books.receive(), TradeEvent | TickerEvent | OrderbookEvent)
+    async with client.stream(DataType.TRADE | (DataType.TICKER | DataType.candle(5)), "KRW-BTC") as candles:
+        assert_type(await candles.receive_batch(), list[TradeEvent | TickerEvent | CandleEvent])
+    async with client.stream(three, "KRW-BTC", notices=True) as noticed:
+        assert_type(await noticed.receive(), TradeEvent | TickerEvent | OrderbookEvent | Notice)
+    async with client.stream(DataType.MY_ORDER | DataType.MY_ASSET) as told_once:
+        assert_type(told_once, EventStream[MyOrderEvent | MyAssetEvent | EpochStarted])
+        async for change in told_once:
+            match change:
+                case MyOrderEvent() | MyAssetEvent() | EpochStarted():
+                    pass
+                case _:
+                    assert_never(change)
+    computed = DataType.INDICATOR | DataType.INDICATOR_SIGNAL | DataType.ANNOUNCEMENT
+    async with client.stream(computed, "KRW-BTC", indicators=indicator("rsi", "5m", period=14)) as values:
+        assert_type(await values.receive(), IndicatorEvent | IndicatorSignalEvent | AnnouncementEvent | EpochStarted)
+    async with client.stream(DataType.MY_ORDER | DataType.TRADE, "KRW-BTC", notices=False) as mixed:
+        assert_type(await mixed.receive(), MyOrderEvent | TradeEvent)
+    await client.register_interest(DataType.TRADE | DataType.MY_ORDER, "KRW-BTC")
 
 
 async def callbacks_are_typed(client: Client) -> None:

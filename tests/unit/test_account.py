@@ -28,8 +28,8 @@ def test_an_order_is_open_until_it_is_done_or_cancelled(order: MyOrderEvent, sta
 @given(order=events(DataType.MY_ORDER))
 def test_a_month_of_trading_fits(order: MyOrderEvent) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_MOST_ORDERS", 5)
-        patch.setattr(module, "_MOST_DONE", 3)
+        patch.setattr(module, "MOST_ORDERS", 5)
+        patch.setattr(module, "MOST_DONE", 3)
         account = Account()
         for number in range(20):
             for state in ("wait", "done") if number % 2 else ("wait",):

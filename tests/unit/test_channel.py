@@ -24,7 +24,7 @@ from upbit_streams import (
     Stale,
     TradeEvent,
 )
-from upbit_streams.engine.backpressure import Channel
+from upbit_streams.engine.channel import Channel
 from upbit_streams.testing import settle
 
 Run = Callable[..., Any]

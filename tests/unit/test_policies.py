@@ -1,0 +1,226 @@
+"""The policies as users meet them: what they refuse, and that the guide's picture of them is right."""
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import anyio
+import attrs
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.world import CODES, numbered_trade, open_world
+
+import upbit_streams
+from upbit_streams import (
+    BackpressureError,
+    Block,
+    Buffer,
+    Coalesce,
+    DataType,
+    DropNewest,
+    DropOldest,
+    Epoch,
+    EpochEnded,
+    EpochStarted,
+    Event,
+    Fail,
+    Fifo,
+    InvalidConfigError,
+    Lagged,
+    Policy,
+    Stale,
+    Throttle,
+)
+from upbit_streams.engine.buffers import Paced
+from upbit_streams.engine.channel import Channel
+
+PAGE = Path(__file__).parents[2] / "docs" / "guide" / "backpressure.md"
+PUBLIC, PRIVATE = (Epoch(connection, 1, 0.0, 0.0, "test") for connection in ("public", "private"))
+
+
+PUBLISHED = re.findall(r"^published((?: +[BE]\d)+)$", PAGE.read_text("utf-8"), re.MULTILINE)[0].split()
+
+
+def _trade(code: str, number: int, epoch: Epoch = PUBLIC) -> Any:
+    return msgspec.structs.replace(numbered_trade(code, 0, number), epoch=epoch)
+
+
+def _picture() -> list[tuple[str, str, str]]:
+    """The lines of the picture: the policy, what is delivered, and what is lost."""
+    text = PAGE.read_text("utf-8")
+    picture = text[text.index("```text\npublished") :].partition("```\n")[0]
+    found = re.findall(r"^(\w+\(.*?\))((?: +(?:[BE]\d|BackpressureError))+) +(\d+ \w+)", picture, re.MULTILINE)
+    return [(policy, delivered, lost) for policies, delivered, lost in found for policy in policies.split(", ")]
+
+
+@pytest.mark.parametrize(("policy", "delivered", "lost"), _picture())
+async def test_the_picture_in_the_guide_is_right(policy: str, delivered: str, lost: str) -> None:
+    channel = Channel(eval(policy, vars(upbit_streams)))  # noqa: S307 -- the documentation's own code
+    for event in PUBLISHED:
+        channel.put(_trade(event[0], int(event[1:])))
+    got = [f"{trade.code}{trade.sequential_id}" for trade in await channel.receive_batch()]
+    amount, what = lost.split()
+    if delivered.endswith("BackpressureError"):
+        with pytest.raises(BackpressureError) as failed:
+            channel.receive_nowait()
+        assert failed.value.missed == int(amount)
+        got.append("BackpressureError")
+    assert got == delivered.split()
+    assert getattr(channel.statistics(), what) == int(amount)
+    channel.close()
+
+
+def test_the_picture_has_every_policy() -> None:
+    named = {policy.partition("(")[0] for policy, _, _ in _picture()}
+    assert named == {"DropOldest", "DropNewest", "Coalesce", "Throttle", "Block", "Fail"}
+
+
+nonsense: Any = st.one_of(st.sampled_from([0, -1, True, None, "8", 1.5, math.nan, math.inf]), st.integers(max_value=0))
+
+
+@pytest.mark.parametrize("policy", [DropOldest, DropNewest, Coalesce, Block, Fail, lambda n: Throttle(1.0, n)])
+@given(capacity=nonsense)
+def test_a_capacity_is_a_whole_number_above_nothing(policy: Any, capacity: Any) -> None:
+    with pytest.raises(InvalidConfigError, match="capacity must be a whole number of at least 1"):
+        policy(capacity)
+
+
+@pytest.mark.parametrize("policy", [Throttle, lambda seconds: Block(1, seconds)])
+@pytest.mark.parametrize("seconds", [0, -1.0, True, None, "1", math.nan, math.inf])
+def test_a_time_is_a_number_of_seconds_above_nothing(policy: Any, seconds: Any) -> None:
+    with pytest.raises(InvalidConfigError, match="must be a number of seconds above 0"):
+        policy(seconds)
+
+
+def test_policies_are_values() -> None:
+    policies: list[Policy] = [Throttle(0.5), Throttle(0.5), Coalesce(8), Coalesce(8), Block(3), DropNewest(3)]
+    assert len({*policies}) == 4
+    assert all(policy.buffer() is not policy.buffer() for policy in policies), "each stream has its own"
+
+
+async def test_a_throttled_event_waits_for_no_notice_of_another_connection_and_no_notice_for_it() -> None:
+    """A notice of one connection stands behind the events of it that wait, though others may be taken sooner."""
+    channel = Channel(Throttle(1.0), notices=(EpochStarted, EpochEnded))
+    channel.begin(PUBLIC, 0.0)
+    channel.begin(PRIVATE, 0.0)
+    channel.put(_trade("KRW-BTC", 1, PRIVATE))
+    channel.put(_trade("KRW-XRP", 1, PUBLIC))
+    assert len(await channel.receive_batch()) == 4
+    channel.put(_trade("KRW-BTC", 2, PRIVATE))  # not before a second has passed
+    channel.end(PRIVATE, "test", 0.0, 0.0)
+    channel.put(_trade("KRW-ETH", 3, PUBLIC))  # at once, but for what stands before it
+    with pytest.raises(anyio.WouldBlock):
+        channel.receive_nowait()
+    first, ended, last = await channel.receive(), await channel.receive(), await channel.receive()
+    assert (first.sequential_id, type(ended), last.sequential_id) == (2, EpochEnded, 3)
+    channel.close()
+
+
+@pytest.mark.parametrize("policy", [Coalesce(8), Throttle(5.0, 8), DropNewest(4), DropOldest(4)])
+@pytest.mark.parametrize("is_muted", [False, True])
+async def test_b1_notices_do_not_grow_behind_a_consumer_that_never_reads(policy: Policy, is_muted: bool) -> None:
+    """Nor where the event of one market waits for ever, and those of others go behind it again and again."""
+    channel = Channel(policy, notices=(EpochStarted, EpochEnded, Lagged, Stale))
+    lengths = []
+    for number in range(1, 60):
+        epoch = Epoch("public", number, float(number), 0.0, "test")
+        channel.begin(epoch, 0.0)
+        for place, code in enumerate(("KRW-BTC", "KRW-ETH", "KRW-XRP")):
+            if not (is_muted and place == 1 and number > 1):
+                channel.put(_trade(code, number, epoch))
+                channel.put(_trade(code, number, epoch))
+        channel.tell(Stale(epoch, "trade", "KRW-BTC", 60.0, 1.0))
+        channel.end(epoch, "test", 0.0, 0.0)
+        assert channel._notices is not None
+        lengths.append(len(channel._notices))
+    assert max(lengths[20:]) == max(lengths[5:20]) <= 4 * (channel.statistics().buffered + 1)
+    got = await channel.receive_batch()
+    epochs = [item.epoch.number for item in got if not isinstance(item, Lagged)]
+    assert epochs == sorted(epochs)
+    assert sum(item.dropped for item in got if isinstance(item, Lagged)) == channel.statistics().dropped
+    channel.close()
+
+
+async def test_b1_what_throttle_remembers_is_bounded() -> None:
+    buffer = Throttle(5.0, 8).buffer()
+    for number in range(100):
+        buffer.put(_trade(f"KRW-{number}", number), number)
+        assert buffer.take() is not None
+    assert isinstance(buffer, Paced)
+    assert len(buffer._taken) <= 8
+    await anyio.sleep(6)
+    buffer.put(_trade("KRW-BTC", 100), 100)
+    buffer.take()
+    assert len(buffer._taken) == 1
+
+
+class _Broken(Fifo):
+    def __init__(self, how: str) -> None:
+        super().__init__(3)
+        self._how = how
+
+    def put(self, event: Event, place: int) -> Any:
+        if len(self.events) >= 2 and self._how == "raises":
+            raise ValueError(self._how)
+        self.events.append(event)
+        return True if len(self.events) > 2 and self._how == "returns" else None
+
+
+@attrs.frozen
+class _BrokenPolicy:
+    how: str
+    capacity: int = 3
+
+    def buffer(self) -> Buffer:
+        return _Broken(self.how)
+
+
+@pytest.mark.parametrize(
+    ("how", "match"), [("raises", "ValueError"), ("returns", "no Outcome"), ("grows", "in a buffer of 3")]
+)
+@pytest.mark.parametrize("has_notices", [False, True])
+async def test_a_policy_that_is_broken_ends_its_stream_and_says_why(how: str, match: str, has_notices: bool) -> None:
+    channel = Channel(_BrokenPolicy(how), notices=(EpochStarted,) if has_notices else ())
+    channel.begin(PUBLIC, 0.0)
+    for number in range(8):
+        channel.put(_trade("KRW-BTC", number))
+    got = list[Any]()
+    with pytest.raises(upbit_streams.UsageError, match=match) as broken:
+        while True:
+            got.append(await channel.receive())
+    assert (broken.value.__cause__ is not None) is (how == "raises")
+    ledger = channel.statistics()
+    assert ledger.published == ledger.delivered + ledger.dropped + ledger.buffered
+    assert [trade.sequential_id for trade in got if not isinstance(trade, EpochStarted)] == list(
+        range(ledger.delivered)
+    )
+    channel.close()
+
+
+async def test_who_keeps_one_event_of_each_topic_needs_room_for_all() -> None:
+    async with open_world() as world, world.manager.open_client("strategy") as client:
+        for policy in (Coalesce(5), Throttle(1.0, 5)):
+            with pytest.raises(InvalidConfigError, match="room for 5 types and markets, and this stream has 6"):
+                client.stream(DataType.TRADE | DataType.TICKER, CODES, backpressure=policy)
+            async with client.stream(DataType.TRADE | DataType.TICKER, CODES[:2], backpressure=policy) as stream:
+                with pytest.raises(InvalidConfigError, match="at least 6"):
+                    stream.widen(CODES)
+                stream.widen(CODES[:2])
+
+
+async def test_an_error_comes_after_what_is_throttled() -> None:
+    """However long that has to wait."""
+    channel = Channel(Throttle(5.0))
+    for number in range(3):
+        channel.put(_trade("KRW-BTC", number))
+    assert (await channel.receive()).sequential_id == 2
+    channel.put(_trade("KRW-BTC", 3))
+    channel.refuse(lambda: upbit_streams.SubscriptionError("trade", "KRW-BTC", "NO", "no"))
+    with anyio.fail_after(6):
+        assert (await channel.receive()).sequential_id == 3
+    with pytest.raises(upbit_streams.SubscriptionError):
+        await channel.receive()
+    channel.close()
