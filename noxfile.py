@@ -25,6 +25,9 @@ nox.options.error_on_missing_interpreters = False
 nox.options.stop_on_first_error = True
 nox.options.sessions = ["lint", "types", "tests", "docs", "bench", "fuzz", "peers"]
 
+# Containers like to set this. Here it would have each of hundreds of programs compile the same modules again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 PROJECT = nox.project.load_toml("pyproject.toml")
 SUPPORTED = ("3.11", "3.12", "3.13")
 
@@ -127,13 +130,28 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def bench(session: nox.Session) -> None:
-    """Measure the path of a frame beside a bare loop, and decoding beside untyped parsers.
+    """Measure the path of a frame beside a bare loop, decoding beside untyped parsers, and what another stream costs.
 
     ``--full`` after ``--`` takes longer and varies less.
     """
     _install(session, "bench")
-    session.run("python", "benchmarks/whole_path.py", *session.posargs)
-    session.run("python", "benchmarks/decode.py", *session.posargs)
+    for name in ("whole_path", "decode", "fanout"):
+        session.run("python", "-m", f"benchmarks.{name}", *session.posargs)
+    session.run("python", "-m", "benchmarks.memory", "--messages", "100000", "--backend", "asyncio")
+
+
+@nox.session(python=NEWEST)
+def memory(session: nox.Session) -> None:
+    """Flood slow consumers with five million messages, and see that memory stays flat. It takes some minutes."""
+    _install(session, "bench")
+    session.run("python", "-m", "benchmarks.memory", *session.posargs)
+
+
+@nox.session(python=NEWEST)
+def neighbours(session: nox.Session) -> None:
+    """Measure what a good consumer notices of a bad one on its connection, in real time. ``--full`` takes longer."""
+    _install(session, "bench")
+    session.run("python", "-m", "benchmarks.neighbours", *session.posargs)
 
 
 @nox.session(python=NEWEST)
@@ -193,7 +211,7 @@ def _install_in(session: nox.Session, python: str, *arguments: str) -> None:
 
 @nox.session(venv_backend="none")
 def fuzz(session: nox.Session) -> None:
-    """Fuzz the wire for a minute, guided by coverage. ``--seconds 600`` after ``--`` looks for longer."""
+    """Fuzz the wire for a short while, guided by coverage. ``--seconds 600`` after ``--`` looks for longer."""
     for version in reversed(PYTHONS):
         base = shutil.which(f"python{version}") or sys.executable
         python = _environment(session, session.cache_dir / f"fuzz-{version}", base)
@@ -223,7 +241,10 @@ PEERS = {
 @nox.session(python=NEWEST)
 def peers(session: nox.Session) -> None:
     """Let other people's clients read from the simulated exchange, unchanged but for their URL and key; then let them
-    and ours read from exchanges that go wrong, and print who storms."""
+    and ours read from exchanges that go wrong, and print who storms.
+
+    ``--full`` after ``--`` gives each client more time, and those who storm the machine to themselves: for figures.
+    """
     _install(session, extras="cli")
     # The exchange opens an account for this key, and the clients log in with it.
     key = {
@@ -255,4 +276,4 @@ def peers(session: nox.Session) -> None:
         exchange.terminate()
         exchange.wait()
     clients = [f"{name}={python}" for name, python in pythons.items()]
-    session.run("python", "tests/peers/storm.py", str(results / "storm.json"), *clients)
+    session.run("python", "tests/peers/storm.py", *session.posargs, str(results / "storm.json"), *clients)

@@ -6,62 +6,22 @@ speed changes it for all; what counts is the ratio to the bare loop of the same 
 """
 
 import argparse
-import socket
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
 import anyio
-from websockets.frames import Frame, Opcode
-from websockets.http11 import Request
-from websockets.server import ServerProtocol
+from benchmarks.sender import sending
 
 from upbit_streams import Config, DataType, DropOldest, Epoch, Format, open_manager
-from upbit_streams.testing import MarketSimulation
 from upbit_streams.transport.websocket import connect
 from upbit_streams.wire.decode import Decoder
-from upbit_streams.wire.encode import encode
 from upbit_streams.wire.requests import subscribe
 
 CODE = "KRW-BTC"
 Variant = Callable[[str, int], Awaitable[float]]
-
-
-def serve(messages: int) -> None:
-    """Send so many trades to every client that asks for something, until killed."""
-    simulation = MarketSimulation(codes=[CODE], rate=1000.0, start_ms=1_795_000_000_000)
-    trades: list[bytes] = []
-    now_ms = 1_795_000_000_000
-    while len(trades) < 1000:
-        now_ms += 1000
-        trades += [encode(event, Format.DEFAULT) for event in simulation.advance(now_ms) if event.type == "trade"]
-    block = b"".join(Frame(Opcode.BINARY, trade).serialize(mask=False) for trade in trades[:1000])
-    listener = socket.create_server(("127.0.0.1", 0))
-    print(listener.getsockname()[1], flush=True)
-    while True:
-        client, _ = listener.accept()
-        with client:
-            protocol = ServerProtocol()  # no compression: what is measured is the library, not zlib
-            requested = False
-            while not requested and (data := client.recv(65536)):
-                protocol.receive_data(data)
-                for event in protocol.events_received():
-                    if isinstance(event, Request):
-                        protocol.send_response(protocol.accept(event))
-                    else:
-                        requested = True
-                for chunk in protocol.data_to_send():
-                    client.sendall(chunk)
-            try:
-                for _ in range(messages // 1000):
-                    client.sendall(block)
-                while client.recv(65536):  # until the client goes
-                    pass
-            except OSError:
-                pass
 
 
 async def bare(url: str, messages: int) -> float:
@@ -116,20 +76,11 @@ VARIANTS: dict[str, Variant] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--full", action="store_true", help="more messages and more turns")
-    parser.add_argument("--serve", type=int, metavar="MESSAGES", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.serve:
-        serve(arguments.serve)
     messages, turns = (200_000, 9) if arguments.full else (40_000, 3)
-    command = [sys.executable, __file__, "--serve", str(messages)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            url = f"ws://127.0.0.1:{int(server.stdout.readline())}/websocket/v1"
-            for backend in ("asyncio", "trio"):
-                report(backend, url, messages, turns)
-        finally:
-            server.kill()
+    with sending("--messages", str(messages)) as url:
+        for backend in ("asyncio", "trio"):
+            report(backend, url, messages, turns)
 
 
 def report(backend: str, url: str, messages: int, turns: int) -> None:

@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of the wire: whatever comes off the socket, it has to become a bounded value.
 
-``nox -s fuzz`` runs it for a minute, ``nox -s fuzz -- --seconds 600`` for longer. It needs atheris. With files as
+``nox -s fuzz`` runs it for 20 seconds, ``nox -s fuzz -- --seconds 600`` for longer. It needs atheris. With files as
 arguments it runs just these inputs, for instance the one that a finding left behind, and needs nothing but the package.
 
 The first byte of an input chooses the format of the connection, and whether the frame is text; the rest is the frame.
@@ -218,7 +218,7 @@ def work() -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=int, default=60, help="how long to look")
+    parser.add_argument("--seconds", type=int, default=20, help="how long to look")
     parser.add_argument("--findings", type=Path, default=Path(tempfile.gettempdir()) / "upbit-streams-fuzz")
     parser.add_argument("inputs", type=Path, nargs="*", help="run these inputs instead")
     arguments = parser.parse_args()
