@@ -58,8 +58,8 @@ NEWEST = PYTHONS[-1]
 
 
 TELLING = [
-    "tests/unit/test_channel.py",
-    *(f"tests/live/test_{name}.py" for name in ("invariants", "scopes", "callbacks", "watchdog")),
+    *(f"tests/unit/test_{name}.py" for name in ("channel", "ledger", "policies")),
+    *(f"tests/live/test_{name}.py" for name in ("invariants", "scopes", "callbacks", "watchdog", "block")),
     "tests/socket",
 ]
 

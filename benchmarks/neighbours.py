@@ -23,7 +23,7 @@ from upbit_streams import Client, Config, ConnectionState, DataType, Manager, Tr
 
 CODE = "KRW-BTC"
 RATE = 500
-PING_TIMEOUT = 0.1
+PING_TIMEOUT = 0.25
 """Of the connection, in seconds. A pong comes with the events, so whoever kept those from being read would end it."""
 
 Neighbour = Callable[[Client], Awaitable[None]]
@@ -172,7 +172,7 @@ def main() -> None:
     parser.add_argument("--backend", choices=("asyncio", "trio"), action="append")
     arguments = parser.parse_args()
     # Each turn is longer than the longest sleep.
-    rounds, seconds = (10, 3.0) if arguments.full else (1, 1.1)
+    rounds, seconds = (10, 3.0) if arguments.full else (1, 2.6)
     with sending("--rate", str(RATE), "--codes", CODE) as url:
         for backend in arguments.backend or ("asyncio", "trio"):
             report(backend, anyio.run(compare, url, rounds, seconds, backend=backend), seconds)
