@@ -16,6 +16,7 @@ from tests.support.world import CODES, NumberedSource, open_world, wall
 from upbit_streams import (
     Client,
     ConflictError,
+    ConnectionState,
     DataType,
     DropOldest,
     Endpoint,
@@ -33,7 +34,7 @@ from upbit_streams import (
     UsageError,
     indicator,
 )
-from upbit_streams.testing import MarketSimulation, MarketSource, RefuseWant, play
+from upbit_streams.testing import MarketSimulation, MarketSource, Refusal, RefuseWant, play
 
 Run = Callable[..., Any]
 T = TypeVar("T", bound=Event | Notice)
@@ -460,6 +461,27 @@ async def test_a_private_stream_begins_an_epoch_when_that_serves_all_it_has_by_t
             orders.widen("KRW-ETH")
             await anyio.sleep(5)
             assert _drained(orders) == [], "it is the same epoch"
+
+
+async def test_e8_a_market_that_comes_and_goes_while_nobody_is_connected_repeats_no_trade() -> None:
+    """Also if it has gone again before anything could be told of it."""
+    async with open_private_world(rate=0.0005, seed=5) as world, world.manager.open_client("strategy") as client:
+        async with client.stream(DataType.TRADE, MARKETS) as trades:
+            await anyio.sleep(3)
+            told = [trade.sequential_id for trade in await trades.receive_batch()]
+            assert len(told) == len(MARKETS)
+            world.exchange.refusal = Refusal(503, "maintenance")
+            world.exchange.end_sessions(wall())
+            for _ in range(3):
+                trades.narrow("KRW-BTC")
+                await anyio.sleep(1)
+                trades.widen("KRW-BTC")
+                await anyio.sleep(1)
+            world.exchange.refusal = None
+            await anyio.sleep(30)
+            assert world.manager.status().state is ConnectionState.ACTIVE
+            with pytest.raises(anyio.WouldBlock):
+                trades.receive_nowait()
 
 
 async def test_who_wants_the_present_state_alone_is_shown_it_again_when_a_market_comes_back() -> None:

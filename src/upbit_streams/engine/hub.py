@@ -242,7 +242,7 @@ class Hub:
             # Most consumers want everything, and cost nothing but the call of their channel.
             put: Callable[[Event], None] = channel.put if want.wants_all else Filter(want, channel)
             if want in consumer.told:
-                put = Unrepeated(consumer.told.pop(want), put)
+                put = Unrepeated(consumer.told[want], put)
             route.begun = None
             if route.has(want):
                 route.consumers[channel] = put
