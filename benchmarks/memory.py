@@ -161,6 +161,10 @@ async def flood(url: str, messages: int) -> Run:
                 run.looks.append(Look(seen, resident()))
                 print(f"\r{len(run.looks)} of {LOOKS} ", end="", file=sys.stderr, flush=True)
             await anyio.sleep(0.001)
+        # The rest of the last read may still wait for the one under ``Block``. Those that are lost never come.
+        with anyio.move_on_after(10):
+            while min(stream.statistics().published for stream in streams.values()) < messages:  # noqa: ASYNC110
+                await anyio.sleep(0.001)
         run.seconds = time.monotonic() - begun
         readers.cancel_scope.cancel()
         for name, stream in streams.items():
