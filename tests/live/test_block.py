@@ -19,6 +19,7 @@ from upbit_streams import (
     DataType,
     DropOldest,
     Endpoint,
+    EpochEnded,
     EventStream,
     Fail,
     InvalidConfigError,
@@ -101,19 +102,54 @@ async def test_several_are_waited_for_at_the_same_time() -> None:
         assert sum(pause for pause in pauses if pause > 0.2) == pytest.approx(3.0, abs=0.2)
 
 
-async def test_the_present_state_of_what_it_joins_makes_nobody_wait_or_fail() -> None:
+@pytest.mark.parametrize("batched", [False, True])
+async def test_the_present_state_of_what_it_joins_makes_nobody_wait_or_fail(batched: bool) -> None:
+    """It comes before anything newer, however it is taken, and once however often the stream changes its markets."""
     async with open_private_world() as world, world.manager.open_client("recorder") as client:
         types = DataType.TICKER | DataType.ORDERBOOK | DataType.TRADE
         async with client.stream(types, MARKETS) as first:
             await anyio.sleep(5)
-            async with client.stream(types, MARKETS[0], backpressure=Block(1, 5.0)) as joined:
+            async with client.stream(types, MARKETS[0], backpressure=Block(2, 5.0)) as joined:
+                for _ in range(50):
+                    joined.widen(MARKETS)
+                    joined.narrow(MARKETS[1])
                 joined.widen(MARKETS)
-                began = anyio.current_time()
-                present = {(one.type, one.code) for one in [await joined.receive() for _ in range(6)]}
-                assert len(present) == 6
+                assert joined._channel is not None
+                assert joined._channel.unshown <= 6
+                began, present = anyio.current_time(), list[Any]()
+                with anyio.fail_after(1):
+                    while len({(one.type, one.code) for one in present}) < 6:
+                        present += await joined.receive_batch() if batched else [await joined.receive()]
                 assert anyio.current_time() == began
+                world.exchange.end_sessions(wall())
+                with anyio.fail_after(30):
+                    while present[-1].epoch.number == 1:
+                        present += await joined.receive_batch() if batched else [await joined.receive()]
+                epochs = [one.epoch.number for one in present]
+                assert epochs == sorted(epochs)
                 assert joined.statistics().dropped == 0
             assert first.statistics().dropped == 0
+
+
+@pytest.mark.parametrize("notices", [False, True])
+async def test_e7_a_state_that_has_found_no_room_is_the_present_one_no_more_when_its_epoch_ends(notices: bool) -> None:
+    async with open_private_world() as world, world.manager.open_client("recorder") as client:
+        types = DataType.TICKER | DataType.ORDERBOOK | DataType.TRADE
+        async with client.stream(types, MARKETS):
+            await anyio.sleep(5)
+            policy = Block(1, 9.0)
+            async with client.stream(types, MARKETS, backpressure=policy, realtime=False, notices=notices) as joined:
+                world.exchange.end_sessions(wall())
+                await anyio.sleep(2)
+                got = list[Any]()
+                with anyio.move_on_after(5):
+                    while True:
+                        got.append(await joined.receive())
+                assert [one.epoch.number for one in got] == sorted(one.epoch.number for one in got)
+                ended = [isinstance(one, EpochEnded) for one in got]
+                assert sum(ended) == notices
+                assert not notices or all(one.epoch.number == 2 for one in got[ended.index(True) + 1 :])
+                assert sum(one.epoch.number == 1 for one in got) == 1 + 2 * notices, "of the old epoch what had room"
 
 
 async def test_who_leaves_is_waited_for_no_longer() -> None:
@@ -139,7 +175,7 @@ async def test_who_leaves_is_waited_for_no_longer() -> None:
                         assert anyio.current_time() - left_at < 0.2, how
                 await others.receive()
                 assert anyio.current_time() - left_at < 0.4, how
-                assert not hub._blocking
+                assert not hub.holds.channels
 
 
 async def test_l2_who_blocks_two_connections_fails_like_any_other() -> None:
@@ -156,7 +192,7 @@ async def test_l2_who_blocks_two_connections_fails_like_any_other() -> None:
             await trades.receive_batch()
             assert (await trades.receive()).received_at == wall()
             stuck.narrow("KRW-BTC")
-            assert not any(connection.hub._blocking for connection in client._interests._connections.values())
+            assert not any(connection.hub.holds.channels for connection in client._interests._connections.values())
 
 
 async def test_a_market_that_falls_silent_is_found_although_somebody_is_waited_for_now_and_then() -> None:

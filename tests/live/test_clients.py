@@ -253,7 +253,7 @@ async def test_a_thousand_clients_start_with_one_request_and_leave_nothing() -> 
         assert hub.wants.union == frozenset()
         assert not hub.wants._counts
         assert not any(hub._routes.values())
-        assert not hub._noticed
+        assert not hub._consumers
         assert {task.id for task in get_running_tasks()} == tasks
         assert more_objects - objects == Counter()
         # Events are unknown to the garbage collector, but not to this. It was seen to be 140 more; one small object a

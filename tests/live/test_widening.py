@@ -484,15 +484,21 @@ async def test_e8_a_market_that_comes_and_goes_while_nobody_is_connected_repeats
                 trades.receive_nowait()
 
 
-async def test_who_wants_the_present_state_alone_is_shown_it_again_when_a_market_comes_back() -> None:
-    """What others were told of it does not count."""
+async def test_e8_who_wants_the_present_state_alone_is_shown_it_once() -> None:
+    """When a market comes back it is shown again if there was a trade since, whoever was told of that."""
     async with open_private_world() as world, world.manager.open_client("strategy") as client:
         async with (
-            client.stream(DataType.TRADE, MARKETS),
+            client.stream(DataType.TRADE, MARKETS) as changes,
             client.stream(DataType.TRADE, MARKETS, realtime=False) as present,
         ):
             await anyio.sleep(3)
-            assert {trade.code for trade in await present.receive_batch()} == set(MARKETS)
-            present.narrow("KRW-BTC")
-            present.widen("KRW-BTC")
-            assert present.receive_nowait().code == "KRW-BTC"
+            shown = {trade.code: trade.sequential_id for trade in await present.receive_batch()}
+            assert set(shown) == set(MARKETS)
+            newest = {trade.code: trade.sequential_id for trade in await changes.receive_batch()}
+            again = []
+            for _ in range(3):
+                present.narrow(MARKETS)
+                present.widen(MARKETS)
+                again.append({trade.code: trade.sequential_id for trade in _drained(present)})
+            assert again == [{code: trade for code, trade in newest.items() if trade != shown[code]}, {}, {}]
+            assert again[0]

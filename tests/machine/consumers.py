@@ -119,6 +119,8 @@ class Consumer:
     """How many it had at the same time."""
     drained_at: float | None = None
     """When it took everything that was there, unless somebody has looked at that since."""
+    taken_at: dict[Topic, float] = attrs.field(factory=dict)
+    """When it got the last event of each topic, in the event loop's time."""
     events: int = 0
     """How many events it got."""
     errors: list[Exception] = attrs.field(factory=list)
@@ -137,7 +139,9 @@ class Consumer:
 
     def take(self, item: Any) -> None:
         """Get an event or a notice."""
-        self.events += isinstance(item, Event)
+        if isinstance(item, Event):
+            self.events += 1
+            self.taken_at[item.type, item.code] = anyio.current_time()
         self.told.append((self, item))
 
     async def call(self, item: Any) -> None:

@@ -67,10 +67,6 @@ class _Seen:
     """Of how many missing events it was told."""
 
 
-# Of the steps that are written down, in which nothing is taken before.
-_KNOWN_INTERVAL = 2.5
-
-
 class Invariants:
     """What was checked up to now, so that each step looks at what is new only."""
 
@@ -377,12 +373,12 @@ class Invariants:
         if not lives or lives[-1].ended_at is not None or self._world.held_at[endpoint] >= drained_at:
             return
         interval = asked.effective.interval if isinstance(asked.effective, Throttle) else 0.0
-        if 0 < interval < _KNOWN_INTERVAL:
-            return  # when it is time depends on when the one before was taken
         for (kind, code), sent in self._world.transcript(lives[-1]).topics.items():
             last = self._of(consumer).places.get((str(endpoint), lives[-1].number, kind, code))
             if last is None or (kind, code) in consumer.away:
                 continue
+            if consumer.taken_at[kind, code] >= drained_at - interval and interval:
+                continue  # it is not time yet
             left = [stamp for _, stamp, _, at in _news(asked, sent[last:]) if at < drained_at - interval - _ROUNDING]
             assert not left, f"E4: nothing waits for {asked} at {drained_at}, and {left[-1]} has not come"
 

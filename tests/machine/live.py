@@ -406,17 +406,17 @@ class LiveWorld:
         self.transcript(life).was_wanted_at_end = bool(joined(self.wanted(life.endpoint)))
 
     def _note_holds(self, endpoint: Endpoint) -> None:
-        hub = self.hub(endpoint)
-        wait_room = hub.wait_room
+        holds = self.hub(endpoint).holds
+        wait = holds.wait
 
         async def noted() -> None:
             self.held_at[endpoint] = math.inf
             try:
-                await wait_room()
+                await wait()
             finally:
                 self.held_at[endpoint] = anyio.current_time()
 
-        setattr(hub, "wait_room", noted)  # noqa: B010 -- as a plain assignment it is an error to the type checker
+        setattr(holds, "wait", noted)  # noqa: B010 -- as a plain assignment it is an error to the type checker
 
     def hub(self, endpoint: Endpoint) -> Hub:
         assert self.manager is not None

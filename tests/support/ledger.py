@@ -177,7 +177,7 @@ class Ledger:
                     self.sent += [(event.code, self.epoch.number, anyio.current_time()) for event in handed_out]
                     events = left
                     if events:
-                        await self.hub.wait_room()
+                        await self.hub.holds.wait()
             self.hub.give_up(events)
             # So that numbers tell how many were published before.
             self._number -= len(events)

@@ -622,6 +622,26 @@ def test_b1_what_a_stream_was_narrowed_by_is_counted(virtual_run: Run) -> None:
     virtual_run(look)
 
 
+def test_b1_what_waits_for_room_outside_a_buffer_is_counted(virtual_run: Run) -> None:
+    """Also when it was narrowed to other markets, and the pool has had newer events since."""
+
+    async def look() -> None:
+        hub, channel = Hub(), Channel(Block(1))
+        books = [msgspec.structs.replace(book, code=f"KRW-C{at}") for at, book in enumerate(_books(40, 30))]
+        wants = [Want(DataType.ORDERBOOK, book.code) for book in books]
+        hub.register(wants)
+        hub.asked(hub.wants.union)
+        hub.publish(books, EPOCH)
+        for few in (wants[:20], wants[20:]):
+            hub.attach(few, channel)
+            before = bound_of([hub]).streams
+            hub.detach(few, channel, stays=True)
+            assert deep_bytes(channel._unshown) <= bound_of([hub]).streams <= before
+        assert channel.unshown == 39
+
+    virtual_run(look)
+
+
 def test_b1_what_a_history_holds_is_counted_with_its_places() -> None:
     want = Want(DataType.TICKER, "KRW-BTC")
     hub = _registered(want)

@@ -1,8 +1,7 @@
 """One consumer's channel: between the hub, which never waits for it, and whoever receives."""
 
 import math
-from collections import deque
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Generator, Hashable
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +16,7 @@ from ..model.notices import Lagged, Notice, Stale
 from .backpressure import Policy
 from .buffers import Outcome
 from .notices import Notices
+from .topics import topic_of
 
 __all__ = ["Channel"]
 
@@ -35,8 +35,6 @@ class Channel:
         self._tells_losses = Lagged in notices
         self._put = self._buffer.put
         self._published = self._delivered = self._dropped = self._coalesced = self._throttled = 0
-        self._lost = 0
-        """Dropped, coalesced and throttled."""
         self._places = 0
         """How many events have come into the buffer, where there are notices, which have their places among those."""
         self._high_water = 0
@@ -62,8 +60,9 @@ class Channel:
         self._room = anyio.Event()
         """Set when there is room again, or no need for any, and then replaced by the next who waits for it."""
         self._is_patient = self._buffer.patience is not None
-        self._unshown: deque[Event] = deque()
-        """Present states for which there was no room when it joined, if it may not miss any."""
+        self._unshown: dict[Hashable, Event] = {}
+        """By topic, the present states for which there was no room when it joined, if it may not miss any. While there
+        are some, the buffer is full."""
         self._is_showing = False
         self._is_overdue = False
         """Whether the reader has waited for room in vain."""
@@ -83,6 +82,11 @@ class Channel:
     def patience(self) -> float | None:
         """How long a reader waits for room at most; None if it never does."""
         return self._buffer.patience
+
+    @property
+    def unshown(self) -> int:
+        """How many present states have found no room yet."""
+        return len(self._unshown)
 
     @property
     def is_holding(self) -> bool:
@@ -119,6 +123,8 @@ class Channel:
 
     def end(self, epoch: Epoch, reason: str, heard_at: float, ended_at: float) -> None:
         """An epoch is over, which was last heard of at that time."""
+        # What has found no room is the present state no more.
+        self._unshown = {topic: event for topic, event in self._unshown.items() if event.epoch is not epoch}
         if self._notices is not None and self._takes and not self._missed and self._notices.is_in(epoch):
             self._buffer.part()
             self._notices.end(epoch, reason, heard_at, ended_at, self._places)
@@ -151,14 +157,14 @@ class Channel:
 
     @contextmanager
     def showing(self) -> Generator[None, None, None]:
-        """What is put in meanwhile is the present state of what it has joined. Nobody can be made to wait with that."""
+        """What is put in meanwhile is the present state of what it has joined. It makes nobody wait."""
         self._is_showing = True
         try:
             yield
         finally:
             self._is_showing = False
 
-    def leave_room(self) -> None:
+    def look_again(self) -> None:
         """Have readers that wait for room look whether they still have to."""
         self._room.set()
 
@@ -213,6 +219,8 @@ class Channel:
             events = self._buffer.take_all()
             self._delivered += len(events)
             batch += events
+            if self._is_patient:
+                self._give_room()
         else:
             while (item := self._take()) is not None:
                 batch.append(item)
@@ -226,12 +234,11 @@ class Channel:
             self._published += 1
             self._missed += 1
             self._dropped += 1
-            self._lost += 1
             return
         if self._notices is not None and not self._notices.is_in(event.epoch):
             return  # nothing of an epoch comes before its notice; what does, was not asked for by this one
         if self._is_patient and self._is_showing and len(self._buffer) >= self._buffer.capacity:
-            self._unshown.append(event)
+            self._unshown[topic_of(event)] = event
             return
         self._published += 1
         front = self._front() if self._tells_losses else 0
@@ -252,23 +259,25 @@ class Channel:
         event = self._buffer.take()
         if event is None:
             return None
-        waiting = self._published - self._delivered - self._lost
+        waiting = self._published - self._delivered - self._dropped - self._coalesced - self._throttled
         self._delivered += 1
         if waiting > self._high_water:
             self._high_water = waiting
             if waiting > self._buffer.capacity:
                 self._break(f"{waiting} events in a buffer of {self._buffer.capacity}")
         if self._is_patient:
-            self._is_overdue = False
-            if self._unshown:
-                with self.showing():
-                    self._put_carefully(self._unshown.popleft())
-            self._room.set()
+            self._give_room()
         return event
+
+    def _give_room(self) -> None:
+        """There is room again: first for what has waited outside, then for what the reader has."""
+        self._is_overdue = False
+        while self._unshown and len(self._buffer) < self._buffer.capacity:
+            self._put_carefully(self._unshown.pop(next(iter(self._unshown))))
+        self._room.set()
 
     def _count(self, outcome: Outcome, front: int) -> None:
         """Note what became of an event that did not just come in. ``front`` was the next to be taken."""
-        self._lost += 1
         match outcome:
             case Outcome.DROPPED_OLDEST:
                 self._dropped += 1
@@ -290,7 +299,6 @@ class Channel:
                 self._missed = 1
                 self._is_plain = False
             case _:
-                self._lost -= 1
                 self._break(f"it returned {outcome!r}, which is no Outcome")
 
     def _break(self, what: str, why: Exception | None = None) -> None:
@@ -302,7 +310,6 @@ class Channel:
             return error
 
         self._dropped = self._published - self._delivered - self._coalesced - self._throttled - len(self._buffer)
-        self._lost = self._dropped + self._coalesced + self._throttled
         self.refuse(failure)
 
     def _raise_why_none(self) -> None:

@@ -137,7 +137,7 @@ class EpochScope:
         try:
             while events:
                 with self._patience.paused(), self._reconciler.patience.paused():
-                    await self.hub.wait_room()
+                    await self.hub.holds.wait()
                 events = self.hub.publish(events, self.epoch)
         except BaseException:
             self.hub.give_up(events)

@@ -1,9 +1,8 @@
 """From the connection's reader to everyone who wants an event: the latest of each market, and each consumer's
 channel."""
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 
 import anyio
 import attrs
@@ -16,6 +15,7 @@ from ..model.notices import Stale
 from ..model.subscriptions import Want, Wants, check_servable, server_of
 from .account import Account
 from .channel import Channel
+from .holds import Holds
 from .kept import Kept, Leftovers
 from .route import Consumer, Filter, Route, Unrepeated
 from .topics import KEYS, key_of
@@ -23,8 +23,9 @@ from .wants import WantLedger
 
 __all__ = ["Heard", "Hub"]
 
-# So many of a market's last trades a snapshot may repeat.
-_REPEATED = 100
+# A stream that leaves a market remembers so many of the trades that it was told of. A snapshot repeats the last one, or
+# one a few trades back; a whole connection remembers more, as it has to do so once for all.
+_REMEMBERED = 100
 
 
 @attrs.frozen
@@ -40,7 +41,7 @@ class Heard:
 class Hub:
     """What one connection brings, for all who want some of it.
 
-    Publishing is one synchronous step: nobody ever sees half of a read.
+    Publishing a read is one synchronous step, unless somebody has chosen to let all others wait.
     """
 
     def __init__(self, account: Account | None = None, *, confirms: bool = False) -> None:
@@ -58,16 +59,7 @@ class Hub:
         self.published = self.late = self.unwanted = self.repeated = 0
         self._epoch: Epoch | None = None
         """The one that is known to serve a request, where that is confirmed."""
-        self._noticed: dict[Channel, Wants] = {}
-        """Whoever is told of epochs, and what each wants."""
-        self._watching: set[Channel] = set()
-        """For whom an event is no more than a reason to look at what is known."""
-        self._blocking: list[Channel] = []
-        """For whom the reader may have to wait."""
-        self._held_since: float | None = None
-        """When the reader began to wait for somebody, in the event loop's time; None if it does not."""
-        self._held_seconds = 0.0
-        """For how long it has waited before."""
+        self.holds = Holds()
         self._failure: Callable[[], UpbitStreamsError] | None = None
         self._silent: list[Route] = []
         """Of which nothing had come when somebody last looked."""
@@ -157,8 +149,8 @@ class Hub:
         for route in self._all_routes():
             if not route.want.type.has_snapshot and route.served is not route.asked:
                 route.serve()
-        for channel, wants in self._noticed.items():
-            if all(self._is_served(want) for want in wants):
+        for channel, consumer in self._consumers.items():
+            if channel.has_notices and self._serves(consumer):
                 channel.begin(epoch, at)
 
     def ended(self, epoch: Epoch, reason: str, heard_at: float, ended_at: float) -> None:
@@ -175,7 +167,7 @@ class Hub:
             self._look_again(route)
             if not route.want.type.has_snapshot:
                 route.served = None
-        for channel in self._noticed:
+        for channel in self._consumers:
             channel.end(epoch, reason, heard_at, ended_at)
 
     def heard(self, epoch: Epoch) -> dict[Hashable, Heard]:
@@ -192,11 +184,12 @@ class Hub:
 
     def tell_stale(self, stale: Iterable[Stale]) -> None:
         """Tell those who want to know it."""
-        for channel, wants in self._noticed.items():
-            topics = {(want.type.name, want.code) for want in wants} | {("", "")}
-            for one in stale:
-                if (one.type, one.code) in topics:
-                    channel.tell(one)
+        for channel, consumer in self._consumers.items():
+            if channel.has_notices:
+                topics = {(want.type.name, want.code) for want in consumer.wants} | {("", "")}
+                for one in stale:
+                    if (one.type, one.code) in topics:
+                        channel.tell(one)
 
     def forget_account(self) -> None:
         """From now on it is another account that is told of."""
@@ -233,16 +226,19 @@ class Hub:
         """
         wants = frozenset(wants)
         consumer = self._consumers.setdefault(channel, Consumer())
-        if watches:
-            self._watching.add(channel)
+        consumer.watches = watches
         shown: list[tuple[Event, Callable[[Event], None]]] = []
         for want in wants:
             route = self._route(want)
             consumer.admit(want)
             # Most consumers want everything, and cost nothing but the call of their channel.
-            put: Callable[[Event], None] = channel.put if want.wants_all else Filter(want, channel)
+            put: Callable[[Event], None] = channel.put
+            if route.recent is not None and not want.realtime:
+                consumer.told.setdefault(want, deque(maxlen=_REMEMBERED))
             if want in consumer.told:
                 put = Unrepeated(consumer.told[want], put)
+            if not want.wants_all:
+                put = Filter(want, put)
             route.begun = None
             if route.has(want):
                 route.consumers[channel] = put
@@ -253,11 +249,8 @@ class Hub:
                 shown.append((latest, put))
         if self._failure is not None:
             channel.fail(self, self._failure)
-        if channel.patience is not None and channel not in self._blocking:
-            self._blocking.append(channel)
-        if channel.has_notices:
-            self._noticed[channel] = self._noticed.get(channel, frozenset()) | wants
-            self._begin_if_served(channel)
+        self.holds.add(channel)
+        self._begin_if_served(channel, consumer)
         with channel.showing():
             for latest, show in sorted(shown, key=lambda pair: pair[0].received_at):
                 channel.begin(latest.epoch, latest.received_at)
@@ -266,23 +259,20 @@ class Hub:
     def detach(self, wants: Iterable[Want], channel: Channel, *, stays: bool = False) -> None:
         """Undo ``attach``, for some of the wants or all. Who ``stays`` may be attached to others later, and is told of
         epochs meanwhile."""
-        wants = frozenset(wants)
+        consumer = self._consumers[channel]
         for want in wants:
+            consumer.wants.discard(want)
             route = self._route(want)
-            was_told = route.consumers.pop(channel, None) is not None and want.realtime
+            was_told = route.consumers.pop(channel, None) is not None
             route.waiting.pop(channel, None)
-            if stays and was_told and route.recent:
-                self._consumers[channel].told[want] = tuple(route.recent)[-_REPEATED:]
-        if channel in self._blocking and not any(channel in route.channels() for route in self._all_routes()):
-            self._blocking.remove(channel)
-            channel.leave_room()
+            if stays and was_told and route.recent and want.realtime:
+                consumer.told[want] = deque(route.recent, _REMEMBERED)
         if not stays:
-            self._consumers.pop(channel, None)
-            self._noticed.pop(channel, None)
-            self._watching.discard(channel)
-        elif channel in self._noticed:
-            self._noticed[channel] -= wants
-            self._begin_if_served(channel)  # if it was one of these that was not
+            del self._consumers[channel]
+        if not stays or not consumer.wants:
+            self.holds.discard(channel)
+        if stays:
+            self._begin_if_served(channel, consumer)  # if it was one of these that was not
 
     def latest(self, want: Want) -> Event | None:
         """The latest event of a registered want, as it asked for it; None before the first."""
@@ -356,7 +346,7 @@ class Hub:
 
     def publish(self, events: Sequence[Event], epoch: Epoch) -> Sequence[Event]:
         """Hand out what one read of the socket brought, in its order. Returns what could not be handed out yet, since
-        somebody may not miss anything and has no room: wait for that with :meth:`wait_room`.
+        somebody may not miss anything and has no room: wait for that with ``holds.wait()``.
 
         What arrives after its epoch is over is counted and goes nowhere: no consumer and no pool entry ever goes back.
         """
@@ -368,9 +358,9 @@ class Hub:
         if self.confirms and events and self._epoch is not epoch:
             # The first event of an epoch shows as much as an answer: there was one request so far, for all of it.
             self.confirmed(epoch, events[0].received_at)
-        routes, blocking, rest = self._routes, self._blocking, iter(events)
+        routes, holding, rest = self._routes, self.holds.channels, iter(events)
         for event in rest:
-            if blocking and any(channel.is_holding for channel in blocking):
+            if holding and any(channel.is_holding for channel in holding):
                 return [event, *rest]
             find_key = KEYS.get(event.type)
             key = event.code if find_key is None else find_key(event)
@@ -386,25 +376,6 @@ class Hub:
                 if self._account is not None:
                     self._account.take(event)
         return ()
-
-    async def wait_room(self) -> None:
-        """Wait until everybody has room for whom :meth:`publish` stopped, or was waited for long enough.
-
-        Cancelling it has no effect on anything.
-        """
-        begun = self._held_since = anyio.current_time()
-        try:
-            for channel in [*self._blocking]:
-                if channel.is_holding and channel.patience is not None:
-                    await channel.wait_room(begun + channel.patience, partial(self._blocking.__contains__, channel))
-        finally:
-            self._held_since = None
-            self._held_seconds += anyio.current_time() - begun
-
-    def held_seconds(self) -> float:
-        """For how long the reader has waited for somebody so far, all waits together."""
-        since = self._held_since
-        return self._held_seconds + (0.0 if since is None else anyio.current_time() - since)
 
     def give_up(self, events: Sequence[Event]) -> None:
         """These were read and will not be handed out, as their epoch is over."""
@@ -435,7 +406,7 @@ class Hub:
         kept.updates += 1
         if kept.history is not None:
             kept.remember(event)
-        if route.begun is not event.epoch and self._noticed and not self.confirms:
+        if route.begun is not event.epoch and not self.confirms:
             route.begun = event.epoch
             for channel in route.consumers:
                 channel.begin(event.epoch, event.received_at)
@@ -445,14 +416,19 @@ class Hub:
 
     def _look_again(self, route: Route) -> None:
         """What is known of a topic has become another thing without anything new for those who are fed."""
-        if self._watching and route.latest is not None:
-            for channel in self._watching & route.consumers.keys():
-                channel.put(route.latest)
+        if (latest := route.latest) is not None:
+            for channel in route.consumers:
+                if self._consumers[channel].watches:
+                    channel.put(latest)
 
-    def _begin_if_served(self, channel: Channel) -> None:
+    def _begin_if_served(self, channel: Channel, consumer: Consumer) -> None:
         """Tell who is told of epochs of the present one, if that serves all it wants, and it was not told so."""
-        if self._epoch is not None and all(self._is_served(want) for want in self._noticed[channel]):
+        if self._epoch is not None and channel.has_notices and self._serves(consumer):
             channel.begin(self._epoch, anyio.current_time() + self._epoch.wall_offset)
+
+    def _serves(self, consumer: Consumer) -> bool:
+        """Whether the exchange serves all that somebody wants."""
+        return all(map(self._is_served, consumer.wants))
 
     def _all_routes(self) -> list[Route]:
         return [route for routes in self._routes.values() for route in routes.values()]

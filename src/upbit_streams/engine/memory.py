@@ -60,6 +60,8 @@ def memory_bound(hubs: Iterable[Hub], config: Config) -> MemoryBound:
 
     largest: defaultdict[Channel, int] = defaultdict(int)
     """Of all events that each stream was ever fed with."""
+    outside: defaultdict[Channel, int] = defaultdict(int)
+    """How many present states may wait until there is room in a stream."""
     account: dict[DataType[Event], int] = {}
     fed = histories = pool = reading = 0
     for hub in hubs:
@@ -81,8 +83,11 @@ def memory_bound(hubs: Iterable[Hub], config: Config) -> MemoryBound:
         for channel, consumer in consumers.items():
             fed += sum(_FED_BYTES + _TRADE_ID_BYTES * len(told) for told in consumer.told.values())
             largest[channel] = max([largest[channel], *map(size, consumer.most.values())])
+            if channel.patience is not None:
+                outside[channel] += len(consumer.wants)
     streams = sum(
-        _STREAM_BYTES + channel.statistics().capacity * (event + _PLACE_BYTES) for channel, event in largest.items()
+        _STREAM_BYTES + (channel.statistics().capacity + outside[channel] + channel.unshown) * (event + _PLACE_BYTES)
+        for channel, event in largest.items()
     )
     return MemoryBound(
         streams=streams + fed, histories=histories, pool=pool, account=sum(account.values()), reading=reading

@@ -1,7 +1,7 @@
 """Where the events of one topic go, and what is known of it."""
 
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 
 import anyio
 import attrs
@@ -151,15 +151,20 @@ class Route:
 
 @attrs.define
 class Consumer:
-    """What one consumer may still have, though it may have left the topic by now."""
+    """What one consumer is fed with, and what it may still have of topics that it has left."""
 
+    wants: set[Want] = attrs.field(factory=set)
+    watches: bool = False
+    """Whether an event is no more to it than a reason to look at what is known."""
     most: dict[DataType[Event], Want] = attrs.field(factory=dict)
     """Of each type, the most that an event may have which it was fed with."""
-    told: dict[Want, tuple[int, ...]] = attrs.field(factory=dict)
-    """The last trades that it was told of in topics that it has left."""
+    told: dict[Want, deque[int]] = attrs.field(factory=dict)
+    """The last trades that it was told of in topics that it has left. Where it wants the present state alone, also in
+    those that it has: the route does not know which trades these were."""
 
     def admit(self, want: Want) -> None:
         """It is fed with this from now on."""
+        self.wants.add(want)
         have = self.most.setdefault(want.type, want)
         if not have.covers(want):
             self.most[want.type] = have.joined(want)
@@ -168,9 +173,9 @@ class Consumer:
 class Filter:
     """A consumer that wants a part of what its route brings."""
 
-    def __init__(self, want: Want, channel: Channel) -> None:
+    def __init__(self, want: Want, put: Callable[[Event], None]) -> None:
         self._want = want
-        self._channel = channel
+        self._put = put
         self._shown: Epoch | None = None
 
     def __call__(self, event: Event) -> None:
@@ -182,17 +187,21 @@ class Filter:
             if self._shown is event.epoch:
                 return
             self._shown = event.epoch
-        self._channel.put(seen)
+        self._put(seen)
 
 
 class Unrepeated:
-    """A consumer that has left its route and come back, and is not told the trades again that it was told before."""
+    """A consumer that may be shown the trades again that it was told of before, and is not told of them twice."""
 
-    def __init__(self, had: Collection[int], put: Callable[[Event], None]) -> None:
-        self._had = had
+    def __init__(self, told: deque[int], put: Callable[[Event], None]) -> None:
+        self._told = told
         self._put = put
 
     def __call__(self, event: Event) -> None:
         # Nothing but a snapshot repeats a trade.
-        if event.stream_type != "SNAPSHOT" or event.sequential_id not in self._had:  # type: ignore[attr-defined]
-            self._put(event)
+        if event.stream_type == "SNAPSHOT":
+            trade: int = event.sequential_id  # type: ignore[attr-defined] # it stands before the routes of trades only
+            if trade in self._told:
+                return
+            self._told.append(trade)
+        self._put(event)

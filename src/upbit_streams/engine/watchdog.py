@@ -37,10 +37,10 @@ class Watchdog:
         for habit in self._habits.values():
             habit.asked(anyio.current_time() + epoch.wall_offset)
         while True:
-            due, held = anyio.current_time() + _LOOK_SECONDS, self.hub.held_seconds()
+            due, held = anyio.current_time() + _LOOK_SECONDS, self.hub.holds.seconds()
             await anyio.sleep_until(due)
             # A reader that waits for a consumer most of the time is behind, and nobody knows what it has yet to read.
-            is_behind = self.hub.held_seconds() - held > _LOOK_SECONDS / 2
+            is_behind = self.hub.holds.seconds() - held > _LOOK_SECONDS / 2
             if anyio.current_time() < due + LATE_SECONDS and not is_behind:
                 self._look(epoch, anyio.current_time() + epoch.wall_offset)
 
