@@ -2,6 +2,7 @@
 
 import math
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import anyio
 import attrs
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.support.ledger import POLICIES
 from tests.support.world import CODES, numbered_trade, open_world
 
 import upbit_streams
@@ -224,3 +226,29 @@ async def test_an_error_comes_after_what_is_throttled() -> None:
     with pytest.raises(upbit_streams.SubscriptionError):
         await channel.receive()
     channel.close()
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@given(steps=st.lists(st.sampled_from([*CODES, "take", "sleep"]), max_size=40), capacity=st.integers(1, 5))
+@example(steps=["KRW-BTC", "KRW-ETH", "sleep", "KRW-BTC"], capacity=2)
+def test_the_lag_is_that_of_the_oldest_event_that_waits(
+    virtual_run: Any, name: str, steps: list[str], capacity: int
+) -> None:
+    async def main() -> None:
+        channel = Channel(POLICIES[name](capacity))
+        for number, step in enumerate(steps):
+            if step == "sleep":
+                await anyio.sleep(0.7)
+            elif step != "take":
+                now = anyio.current_time() + PUBLIC.wall_offset
+                channel.put(msgspec.structs.replace(_trade(step, number), received_at=now))
+            else:
+                with suppress(anyio.WouldBlock, BackpressureError):
+                    channel.receive_nowait()
+        ledger, now = channel.statistics(), anyio.current_time()
+        await anyio.sleep(10)
+        waited = [event.received_at for event in channel._buffer.take_all()]
+        assert ledger.buffered == len(waited)
+        assert ledger.lag_seconds == pytest.approx(now - min(waited, default=now))
+
+    virtual_run(main)

@@ -7,9 +7,10 @@ channel around it counts that, and wakes and fails the consumer.
 import math
 from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from enum import Enum, auto
 from heapq import heapify, heappop, heappush
+from operator import attrgetter
 
 import anyio
 
@@ -62,8 +63,8 @@ class Buffer(ABC):
         return list(iter(self.take, None))
 
     @abstractmethod
-    def peek(self) -> Event | None:
-        """The event that will be taken next, if it is time or not."""
+    def oldest(self) -> Event | None:
+        """Of those that wait, the event that has arrived first; None if none waits."""
 
     @abstractmethod
     def front(self, places: int) -> int:
@@ -103,7 +104,7 @@ class Fifo(Buffer):
         self.events.clear()
         return events
 
-    def peek(self) -> Event | None:
+    def oldest(self) -> Event | None:
         return self.events[0] if self.events else None
 
     def front(self, places: int) -> int:
@@ -152,8 +153,8 @@ class Latest(Buffer):
         self._waiting.clear()
         return events
 
-    def peek(self) -> Event | None:
-        return next((event for _, event in self._waiting.values()), None)
+    def oldest(self) -> Event | None:
+        return _first_arrived(event for _, event in self._waiting.values())
 
     def front(self, places: int) -> int:
         return next((place for place, _ in self._waiting.values()), places)
@@ -210,8 +211,8 @@ class Paced(Buffer):
         now = anyio.current_time()
         return list(iter(lambda: self._take(now), None))
 
-    def peek(self) -> Event | None:
-        return self._waiting[self._first()[2]][2] if self._waiting else None
+    def oldest(self) -> Event | None:
+        return _first_arrived(event for _, _, event in self._waiting.values())
 
     def front(self, places: int) -> int:
         return self._first()[1] if self._waiting else places
@@ -254,3 +255,7 @@ class Paced(Buffer):
         while len(self._taken) > self.capacity or next(iter(self._taken.values())) + self._interval <= now:
             self._taken.popitem(last=False)
         return self._waiting.pop(topic)[2]
+
+
+def _first_arrived(events: Iterable[Event]) -> Event | None:
+    return min(events, key=attrgetter("received_at"), default=None)

@@ -340,7 +340,7 @@ class Channel:
             self._news = anyio.Event()
 
     def statistics(self) -> StreamStatistics:
-        buffered, oldest = len(self._buffer), self._buffer.peek()
+        buffered, oldest = len(self._buffer), self._buffer.oldest()
         lag = 0.0 if oldest is None else anyio.current_time() + oldest.epoch.wall_offset - oldest.received_at
         blocked = sum(anyio.current_time() - begun for begun in self._blocked)
         return StreamStatistics(

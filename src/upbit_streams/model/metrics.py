@@ -204,4 +204,4 @@ class StreamStatistics:
     blocked_seconds: float
     """For how long connections waited for this stream, all waits together."""
     lag_seconds: float
-    """How long ago the event arrived that will be taken next; 0 if none waits."""
+    """How long ago the oldest event arrived of those that wait; 0 if none does."""
