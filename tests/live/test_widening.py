@@ -502,3 +502,37 @@ async def test_e8_who_wants_the_present_state_alone_is_shown_it_once() -> None:
                 again.append({trade.code: trade.sequential_id for trade in _drained(present)})
             assert again == [{code: trade for code, trade in newest.items() if trade != shown[code]}, {}, {}]
             assert again[0]
+
+
+@pytest.mark.parametrize("how", ["opened", "widened"])
+async def test_who_begins_while_nobody_is_connected_is_shown_the_present_state_then(how: str) -> None:
+    """Though those who were there before have had it."""
+    async with open_private_world(rate=0.0005, seed=5) as world, world.manager.open_client("strategy") as client:
+        async with client.stream(DataType.TRADE, MARKETS) as before:
+            await anyio.sleep(3)
+            await before.receive_batch()
+            world.exchange.refusal = Refusal(503, "maintenance")
+            world.exchange.end_sessions(wall())
+            await anyio.sleep(1)
+            async with client.stream(DataType.TRADE, MARKETS if how == "opened" else MARKETS[0]) as late:
+                late.widen(MARKETS)
+                assert _drained(late) == []
+                world.exchange.refusal = None
+                await anyio.sleep(30)
+                shown = _drained(late)
+                assert {trade.code for trade in shown} == set(MARKETS)
+                assert {(trade.epoch.number, trade.stream_type) for trade in shown} == {(2, "SNAPSHOT")}
+                assert _drained(before) == []
+                world.exchange.end_sessions(wall())
+                await anyio.sleep(30)
+                assert _drained(late) == _drained(before) == []
+
+
+async def test_each_who_wants_the_present_state_alone_is_shown_it_although_nobody_trades() -> None:
+    async with open_private_world(rate=0.0005, seed=5) as world, world.manager.open_client("strategy") as client:
+        async with client.stream(DataType.TRADE, MARKETS, realtime=False) as first:
+            await anyio.sleep(3)
+            async with client.stream(DataType.TRADE, MARKETS, realtime=False) as second:
+                await anyio.sleep(3)
+                assert {trade.code for trade in _drained(second)} == set(MARKETS)
+            assert {trade.code for trade in _drained(first)} == set(MARKETS)

@@ -220,9 +220,10 @@ class Hub:
         registered.
 
         The exchange shows the present state once, when it is asked. Who joins later, without anything new to ask for,
-        is shown the latest that came instead, unless that is from an epoch that is over. A channel that has stayed and
-        joins again is not told again of the trades that it was told of before. Who ``watches`` is put the latest again
-        when its epoch is over, and when another one shows it unchanged.
+        is shown the latest that came instead; if that may not be the present state, the next snapshot, also if it
+        repeats what others have had. A channel that has stayed and joins again is not told again of the trades that it
+        was told of before. Who ``watches`` is put the latest again when its epoch is over, and when another one shows
+        it unchanged.
         """
         wants = frozenset(wants)
         consumer = self._consumers.setdefault(channel, Consumer())
@@ -247,6 +248,8 @@ class Hub:
             latest = route.latest_for(want)
             if latest is not None and want.snapshot and want.type.has_snapshot and route.is_kept_fresh(self._newest):
                 shown.append((latest, put))
+            elif route.recent is not None and want.snapshot and not watches:
+                route.owed.add(channel)
         if self._failure is not None:
             channel.fail(self, self._failure)
         self.holds.add(channel)
@@ -263,9 +266,7 @@ class Hub:
         for want in wants:
             consumer.wants.discard(want)
             route = self._route(want)
-            was_told = route.consumers.pop(channel, None) is not None
-            route.waiting.pop(channel, None)
-            if stays and was_told and route.recent and want.realtime:
+            if route.leave(channel) and stays and route.recent and want.realtime:
                 consumer.told[want] = deque(route.recent, _REMEMBERED)
         if not stays:
             del self._consumers[channel]
@@ -392,15 +393,19 @@ class Hub:
         if route.recent is not None:
             trade: int = event.sequential_id  # type: ignore[attr-defined] # the routes of trades have it
             if event.stream_type == "SNAPSHOT" and trade in route.recent:
-                # Those who wait for an answer have not had this trade; all others have.
-                for channel in newcomers:
+                # All others have had this trade.
+                owed = route.owed.union(newcomers)
+                route.owed.clear()
+                missing = [channel for channel in route.consumers if channel in owed]
+                for channel in missing:
                     channel.begin(event.epoch, event.received_at)
                     route.consumers[channel](event)
                 if route.confirm(event, trade):
                     self._look_again(route)
-                self.repeated += not newcomers
-                return bool(newcomers)
+                self.repeated += not missing
+                return bool(missing)
             route.recent.append(trade)
+            route.owed.clear()
         route.latest = event
         kept = route.kept
         kept.updates += 1

@@ -35,6 +35,7 @@ class Route:
         "consumers",
         "kept",
         "latest",
+        "owed",
         "recent",
         "refusal",
         "served",
@@ -75,6 +76,8 @@ class Route:
         """What takes an event, for each consumer's channel."""
         self.waiting: dict[Channel, tuple[Want, Callable[[Event], None]]] = {}
         """Consumers that want more than is served yet."""
+        self.owed: set[Channel] = set()
+        """Consumers that could not be shown the present state. A snapshot that repeats a trade is news to them."""
         self.arrived = anyio.Event()
         """Set when ``served`` changes, and then replaced."""
         self.recent: deque[int] | None = deque(maxlen=RECENT_TRADES) if want.type.event is TradeEvent else None
@@ -138,6 +141,12 @@ class Route:
     def last_change(self) -> Event | None:
         """The latest event that is no snapshot."""
         return self.change if self.latest is None or self.latest.stream_type == "SNAPSHOT" else self.latest
+
+    def leave(self, channel: Channel) -> bool:
+        """A consumer is fed no more. Tells whether it was."""
+        self.waiting.pop(channel, None)
+        self.owed.discard(channel)
+        return self.consumers.pop(channel, None) is not None
 
     def channels(self) -> list[Channel]:
         """Everybody who is or will be fed."""
