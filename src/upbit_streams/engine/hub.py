@@ -405,7 +405,8 @@ class Hub:
                 self.repeated += not missing
                 return bool(missing)
             route.recent.append(trade)
-            route.owed.clear()
+            if route.owed:
+                route.owed.clear()
         route.latest = event
         kept = route.kept
         kept.updates += 1
