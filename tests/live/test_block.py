@@ -1,7 +1,7 @@
 """The policy that lets a connection wait for its consumer: what waits, what does not, and for how long."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +16,7 @@ from upbit_streams import (
     Block,
     Client,
     Config,
+    ConnectionState,
     DataType,
     DropOldest,
     Endpoint,
@@ -373,3 +374,18 @@ async def test_what_is_no_policy_is_refused_where_it_is_given(policy: Any) -> No
     async with open_world() as world, world.manager.open_client("recorder") as client:
         with pytest.raises(UsageError, match=r"DropOldest\(1024\)"):
             client.stream(DataType.TRADE, CODES, backpressure=policy)
+
+
+async def test_l2_an_epoch_whose_first_events_nobody_has_room_for_is_served() -> None:
+    """One consumer after the other is waited for, together for longer than the exchange's answer may take."""
+    async with open_private_world() as world, world.manager.open_client("recorder") as client:
+        async with AsyncExitStack() as stack:
+            for kind in (DataType.TICKER, DataType.TRADE):
+                for code in MARKETS:
+                    await stack.enter_async_context(client.stream(kind, code, backpressure=Block(1, 2.0)))
+            async with client.stream(DataType.ORDERBOOK, MARKETS, notices=True) as books:
+                await anyio.sleep(3)
+                assert world.manager.status().state is ConnectionState.ACTIVE
+                await anyio.sleep(30)
+                assert not any(isinstance(one, EpochEnded) for one in await books.receive_batch())
+                assert (await books.receive()).epoch.number == 1

@@ -119,8 +119,6 @@ class EpochScope:
             events, replies = decoder.decode(frames, epoch, received_at)
             counters.messages += len(frames)
             counters.bytes_received += sum(map(len, frames))
-            if left := hub.publish(events, epoch):
-                await self._publish_slowly(left)
             if events:
                 self.was_good = self._reconciler.is_fed = True
                 if not self._served:
@@ -128,6 +126,8 @@ class EpochScope:
                 if events[-1].stream_type != "SNAPSHOT":
                     counters.reads += 1
                     counters.lag += received_at - events[-1].timestamp / 1000
+                if left := hub.publish(events, epoch):
+                    await self._publish_slowly(left)
             for reply in replies:
                 self._take_reply(reply)
             await checkpoint()  # a socket that always has more must not keep the consumers from running
