@@ -4,12 +4,14 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import anyio
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.spy import asked, spied_manager
 from tests.support.world import CODES, wall
 
 from upbit_streams import DataType, Format
+from upbit_streams.engine.reconciler import Reconciler
 
 
 async def test_the_wants_of_a_hundred_clients_starting_together_are_one_request() -> None:
@@ -97,3 +99,25 @@ def test_e6_once_the_wants_rest_the_last_request_equals_their_union(virtual_run:
                 assert asked(sent[-1]) == {"orderbook": ["KRW-BTC"], **({"trade": trades} if trades else {})}
 
     virtual_run(main)
+
+
+async def test_who_comes_in_the_moment_in_which_a_connection_would_be_closed_keeps_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run, left = Reconciler.run, list[object]()
+
+    async def noted(reconciler: Reconciler) -> None:
+        await run(reconciler)
+        left.append(reconciler.hub.wants.union)
+
+    monkeypatch.setattr(Reconciler, "run", noted)
+    gather, idle = 0.25, 30.0
+    world = spied_manager(idle_timeout=idle, gather=gather)
+    async with world as (manager, _, _), manager.open_client("one") as client:
+        for _ in range(20):  # who is first in that moment is for the scheduler to say
+            async with client.stream(DataType.TRADE, CODES) as trades:
+                await trades.receive()
+                await anyio.sleep(1.0)
+            await anyio.sleep(gather)
+            await anyio.sleep(idle)
+        assert not any(left), "it was closed although it was wanted"

@@ -101,7 +101,8 @@ class Reconciler:
                 # There is no request for nothing (protocol section 2.3): the way to unsubscribe from all is to leave.
                 with anyio.move_on_after(self.config.idle_timeout) as idle:
                     await changed.wait()
-                if idle.cancelled_caught:
+                # In the same moment somebody may have come.
+                if idle.cancelled_caught and not wants.union:
                     return
                 continue
             attempt = suspects.attempt(wants.union)
