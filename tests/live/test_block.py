@@ -388,4 +388,30 @@ async def test_l2_an_epoch_whose_first_events_nobody_has_room_for_is_served() ->
                 assert world.manager.status().state is ConnectionState.ACTIVE
                 await anyio.sleep(30)
                 assert not any(isinstance(one, EpochEnded) for one in await books.receive_batch())
-                assert (await books.receive()).epoch.number == 1
+                assert world.manager.metrics().connections[0].epochs_lost == 0
+
+
+@pytest.mark.parametrize("realtime", [True, False])
+@pytest.mark.parametrize("how", ["stays", "is narrowed", "is narrowed meanwhile"])
+async def test_a_trade_that_found_no_room_before_its_epoch_was_over_comes_with_the_next(
+    how: str, realtime: bool
+) -> None:
+    """Though all others have had it, and nobody trades."""
+    async with open_private_world(rate=0.0005, seed=5) as world, world.manager.open_client("recorder") as client:
+        async with client.stream(DataType.TRADE, MARKETS):
+            await anyio.sleep(3)
+            async with client.stream(DataType.TRADE, MARKETS, backpressure=Block(1, 9.0), realtime=realtime) as joined:
+                if how == "is narrowed meanwhile":
+                    joined.narrow(MARKETS)
+                world.exchange.end_sessions(wall())
+                await anyio.sleep(0.1)
+                if how == "is narrowed":
+                    joined.narrow(MARKETS)
+                if how != "stays":
+                    joined.widen(MARKETS)
+                got = list[Any]()
+                with anyio.move_on_after(60):
+                    while True:
+                        got.append(await joined.receive())
+                assert sorted(trade.code for trade in got) == sorted(MARKETS)
+                assert [trade.epoch.number for trade in got] == [1, *[2] * (len(MARKETS) - 1)]

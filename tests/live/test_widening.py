@@ -504,8 +504,9 @@ async def test_e8_who_wants_the_present_state_alone_is_shown_it_once() -> None:
             assert again[0]
 
 
-@pytest.mark.parametrize("how", ["opened", "widened"])
-async def test_who_begins_while_nobody_is_connected_is_shown_the_present_state_then(how: str) -> None:
+@pytest.mark.parametrize("how", ["opened", "widened", "narrowed", "narrowed later"])
+@pytest.mark.parametrize("realtime", [True, False])
+async def test_who_begins_while_nobody_is_connected_is_shown_the_present_state_then(how: str, realtime: bool) -> None:
     """Though those who were there before have had it."""
     async with open_private_world(rate=0.0005, seed=5) as world, world.manager.open_client("strategy") as client:
         async with client.stream(DataType.TRADE, MARKETS) as before:
@@ -514,11 +515,16 @@ async def test_who_begins_while_nobody_is_connected_is_shown_the_present_state_t
             world.exchange.refusal = Refusal(503, "maintenance")
             world.exchange.end_sessions(wall())
             await anyio.sleep(1)
-            async with client.stream(DataType.TRADE, MARKETS if how == "opened" else MARKETS[0]) as late:
-                late.widen(MARKETS)
+            codes = MARKETS[0] if how == "widened" else MARKETS
+            async with client.stream(DataType.TRADE, codes, realtime=realtime) as late:
+                if how.startswith("narrowed"):
+                    late.narrow(MARKETS)
+                if how != "narrowed later":
+                    late.widen(MARKETS)
                 assert _drained(late) == []
                 world.exchange.refusal = None
                 await anyio.sleep(30)
+                late.widen(MARKETS)
                 shown = _drained(late)
                 assert {trade.code for trade in shown} == set(MARKETS)
                 assert {(trade.epoch.number, trade.stream_type) for trade in shown} == {(2, "SNAPSHOT")}
@@ -536,3 +542,22 @@ async def test_each_who_wants_the_present_state_alone_is_shown_it_although_nobod
                 await anyio.sleep(3)
                 assert {trade.code for trade in _drained(second)} == set(MARKETS)
             assert {trade.code for trade in _drained(first)} == set(MARKETS)
+
+
+async def test_who_wants_the_present_state_alone_is_shown_it_in_each_epoch_whoever_else_is_told_more() -> None:
+    async with open_private_world(rate=1.0) as world, world.manager.open_client("strategy") as client:
+        async with (
+            client.stream(DataType.TRADE, MARKETS, backpressure=DropOldest(10_000)) as changes,
+            client.stream(DataType.TRADE, MARKETS, realtime=False) as states,
+        ):
+            newest, last, repeated = dict[str, int](), dict[str, int](), 0
+            for number in range(1, 8):
+                await anyio.sleep(15)
+                shown = {trade.code: trade.sequential_id for trade in _drained(states)}
+                assert shown.keys() >= {code for code in newest if newest[code] != last[code]}, number
+                assert all(trade > last.get(code, 0) for code, trade in shown.items())
+                repeated += sum(newest.get(code) == trade for code, trade in shown.items())
+                last |= shown
+                newest |= {trade.code: trade.sequential_id for trade in _drained(changes)}
+                world.exchange.end_sessions(wall())
+            assert repeated > 3, "others had been told of them before"

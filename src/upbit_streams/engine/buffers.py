@@ -105,7 +105,7 @@ class Fifo(Buffer):
         return events
 
     def oldest(self) -> Event | None:
-        return self.events[0] if self.events else None
+        return _first_arrived(self.events)
 
     def front(self, places: int) -> int:
         return places - len(self.events)  # they leave at the ends only, so those that wait are the last that came in

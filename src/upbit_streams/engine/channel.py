@@ -71,6 +71,10 @@ class Channel:
         self._blocked_seconds = 0.0
 
     @property
+    def capacity(self) -> int:
+        return self._buffer.capacity
+
+    @property
     def has_notices(self) -> bool:
         return self._notices is not None
 
@@ -121,14 +125,17 @@ class Channel:
             self._notices.begin(epoch, at, self._places, self._buffer.places(self._places))
             self._wake()
 
-    def end(self, epoch: Epoch, reason: str, heard_at: float, ended_at: float) -> None:
-        """An epoch is over, which was last heard of at that time."""
-        # What has found no room is the present state no more.
-        self._unshown = {topic: event for topic, event in self._unshown.items() if event.epoch is not epoch}
+    def end(self, epoch: Epoch, reason: str, heard_at: float, ended_at: float) -> list[Event]:
+        """An epoch is over, which was last heard of at that time. Returns the present states that have found no room
+        until now, and are it no more."""
+        forgotten = [event for event in self._unshown.values() if event.epoch is epoch]
+        for event in forgotten:
+            del self._unshown[topic_of(event)]
         if self._notices is not None and self._takes and not self._missed and self._notices.is_in(epoch):
             self._buffer.part()
             self._notices.end(epoch, reason, heard_at, ended_at, self._places)
             self._wake()
+        return forgotten
 
     def tell(self, stale: Stale) -> None:
         """Something has fallen silent."""

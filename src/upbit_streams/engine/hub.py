@@ -10,7 +10,7 @@ import msgspec
 
 from ..exceptions import SubscriptionError, UpbitStreamsError
 from ..model.epoch import Epoch
-from ..model.events import Event
+from ..model.events import Event, TradeEvent
 from ..model.notices import Stale
 from ..model.subscriptions import Want, Wants, check_servable, server_of
 from .account import Account
@@ -168,7 +168,8 @@ class Hub:
             if not route.want.type.has_snapshot:
                 route.served = None
         for channel in self._consumers:
-            channel.end(epoch, reason, heard_at, ended_at)
+            for event in channel.end(epoch, reason, heard_at, ended_at):
+                self._owe(event, channel)
 
     def heard(self, epoch: Epoch) -> dict[Hashable, Heard]:
         """When each topic was last heard in this epoch of which changes are asked for. What a snapshot repeats is no
@@ -227,17 +228,20 @@ class Hub:
         """
         wants = frozenset(wants)
         consumer = self._consumers.setdefault(channel, Consumer())
-        consumer.watches = watches
         shown: list[tuple[Event, Callable[[Event], None]]] = []
         for want in wants:
             route = self._route(want)
             consumer.admit(want)
             # Most consumers want everything, and cost nothing but the call of their channel.
             put: Callable[[Event], None] = channel.put
-            if route.recent is not None and not want.realtime:
-                consumer.told.setdefault(want, deque(maxlen=_REMEMBERED))
-            if want in consumer.told:
-                put = Unrepeated(consumer.told[want], put)
+            if watches:
+                route.watchers.add(channel)
+            if route.recent is not None:
+                if not want.realtime:
+                    route.states.add(channel)
+                    consumer.told.setdefault(want.code, deque(maxlen=_REMEMBERED))
+                if want.code in consumer.told:
+                    put = Unrepeated(consumer.told[want.code], put)
             if not want.wants_all:
                 put = Filter(want, put)
             route.begun = None
@@ -266,8 +270,8 @@ class Hub:
         for want in wants:
             consumer.wants.discard(want)
             route = self._route(want)
-            if route.leave(channel) and stays and route.recent and want.realtime:
-                consumer.told[want] = deque(route.recent, _REMEMBERED)
+            if route.leave(channel) and stays and route.recent:
+                consumer.told[want.code] = deque(route.recent, _REMEMBERED)
         if not stays:
             del self._consumers[channel]
         if not stays or not consumer.wants:
@@ -394,9 +398,13 @@ class Hub:
             trade: int = event.sequential_id  # type: ignore[attr-defined] # the routes of trades have it
             if event.stream_type == "SNAPSHOT" and trade in route.recent:
                 # All others have had this trade.
-                owed = route.owed.union(newcomers)
+                owed = route.owed.union(route.states, newcomers)
                 route.owed.clear()
-                missing = [channel for channel in route.consumers if channel in owed]
+                missing = [
+                    channel
+                    for channel in route.consumers
+                    if channel in owed and trade not in self._consumers[channel].told.get(event.code, ())
+                ]
                 for channel in missing:
                     channel.begin(event.epoch, event.received_at)
                     route.consumers[channel](event)
@@ -420,11 +428,20 @@ class Hub:
             put(event)
         return True
 
+    def _owe(self, event: Event, channel: Channel) -> None:
+        """A consumer was not told of this after all. Of a trade nobody else has to be."""
+        if isinstance(event, TradeEvent):
+            told, route = self._consumers[channel].told.get(event.code), self._routes[event.type].get(event.code)
+            if told is not None and event.sequential_id in told:
+                told.remove(event.sequential_id)
+            if route is not None and channel in route.consumers:
+                route.owed.add(channel)
+
     def _look_again(self, route: Route) -> None:
         """What is known of a topic has become another thing without anything new for those who are fed."""
         if (latest := route.latest) is not None:
-            for channel in route.consumers:
-                if self._consumers[channel].watches:
+            for channel in route.watchers:
+                if channel in route.consumers:
                     channel.put(latest)
 
     def _begin_if_served(self, channel: Channel, consumer: Consumer) -> None:

@@ -81,12 +81,12 @@ def memory_bound(hubs: Iterable[Hub], config: Config) -> MemoryBound:
             pool += _LEFTOVER_BYTES
             histories += 0 if kept.want is None else history(kept, kept.want)
         for channel, consumer in consumers.items():
-            fed += sum(_FED_BYTES + _TRADE_ID_BYTES * len(told) for told in consumer.told.values())
+            fed += sum(_FED_BYTES + _TRADE_ID_BYTES * (told.maxlen or 0) for told in consumer.told.values())
             largest[channel] = max([largest[channel], *map(size, consumer.most.values())])
             if channel.patience is not None:
                 outside[channel] += len(consumer.wants)
     streams = sum(
-        _STREAM_BYTES + (channel.statistics().capacity + outside[channel] + channel.unshown) * (event + _PLACE_BYTES)
+        _STREAM_BYTES + (channel.capacity + outside[channel] + channel.unshown) * (event + _PLACE_BYTES)
         for channel, event in largest.items()
     )
     return MemoryBound(

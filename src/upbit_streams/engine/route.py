@@ -39,10 +39,12 @@ class Route:
         "recent",
         "refusal",
         "served",
+        "states",
         "stragglers",
         "waiting",
         "want",
         "wanted",
+        "watchers",
     )
 
     def __init__(self, want: Want, kept: Kept) -> None:
@@ -78,6 +80,10 @@ class Route:
         """Consumers that want more than is served yet."""
         self.owed: set[Channel] = set()
         """Consumers that could not be shown the present state. A snapshot that repeats a trade is news to them."""
+        self.states: set[Channel] = set()
+        """Consumers that want the present state alone: what others have had says nothing of what they have."""
+        self.watchers: set[Channel] = set()
+        """Consumers to which an event is no more than a reason to look at what is known."""
         self.arrived = anyio.Event()
         """Set when ``served`` changes, and then replaced."""
         self.recent: deque[int] | None = deque(maxlen=RECENT_TRADES) if want.type.event is TradeEvent else None
@@ -143,10 +149,13 @@ class Route:
         return self.change if self.latest is None or self.latest.stream_type == "SNAPSHOT" else self.latest
 
     def leave(self, channel: Channel) -> bool:
-        """A consumer is fed no more. Tells whether it was."""
-        self.waiting.pop(channel, None)
-        self.owed.discard(channel)
-        return self.consumers.pop(channel, None) is not None
+        """A consumer is fed no more. Tells whether it has had the last trades."""
+        has_had = channel in self.consumers and channel not in self.owed and channel not in self.states
+        for of_some in (self.owed, self.states, self.watchers):
+            of_some.discard(channel)
+        for of_all in (self.consumers, self.waiting):
+            of_all.pop(channel, None)
+        return has_had
 
     def channels(self) -> list[Channel]:
         """Everybody who is or will be fed."""
@@ -163,13 +172,11 @@ class Consumer:
     """What one consumer is fed with, and what it may still have of topics that it has left."""
 
     wants: set[Want] = attrs.field(factory=set)
-    watches: bool = False
-    """Whether an event is no more to it than a reason to look at what is known."""
     most: dict[DataType[Event], Want] = attrs.field(factory=dict)
     """Of each type, the most that an event may have which it was fed with."""
-    told: dict[Want, deque[int]] = attrs.field(factory=dict)
-    """The last trades that it was told of in topics that it has left. Where it wants the present state alone, also in
-    those that it has: the route does not know which trades these were."""
+    told: dict[str, deque[int]] = attrs.field(factory=dict)
+    """The last trades that it was told of, by market: in those that it has left, and in all if it wants the present
+    state alone. Elsewhere the route knows which these were."""
 
     def admit(self, want: Want) -> None:
         """It is fed with this from now on."""
