@@ -403,7 +403,9 @@ class LiveWorld:
             )
 
     def _note_end(self, life: Life) -> None:
-        self.transcript(life).was_wanted_at_end = bool(joined(self.wanted(life.endpoint)))
+        # Who comes in the same moment may have come after it was decided.
+        was_wanted = anyio.current_time() > self.changed_at and bool(joined(self.wanted(life.endpoint)))
+        self.transcript(life).was_wanted_at_end = was_wanted
 
     def _note_holds(self, endpoint: Endpoint) -> None:
         holds = self.hub(endpoint).holds
