@@ -48,14 +48,14 @@ def test_e3_what_found_no_room_comes_before_anything_newer_and_all_of_it(
         hub.attach(WANTS, channel)
         number, got = 0, list[TradeEvent]()
         left: list[Event] = []
-        for step, amount in [*steps, *[("batch", 1)] * 30]:
+        for step, amount in [*steps, *[("batch", 1)] * 300]:
             if step == "read":
                 left += [_trade(CODES[number % len(CODES)], number := number + 1) for _ in range(amount)]
             elif channel.statistics().buffered:
                 with anyio.fail_after(1):
                     got += await channel.receive_batch() if step == "batch" else [await channel.receive()]
             left = [*hub.publish(left, EPOCH)]
-        assert channel.unshown == len(left) == 0
+        assert len(channel.unshown) == len(left) == 0
         for code in CODES:
             ids = [trade.sequential_id for trade in got if trade.code == code]
             assert ids == [0, *(one for one in range(1, number + 1) if CODES[(one - 1) % len(CODES)] == code)]
@@ -96,9 +96,9 @@ async def test_who_leaves_is_known_to_no_route() -> None:
 async def test_b1_a_closed_stream_keeps_nothing() -> None:
     hub, channel = _hub(), Channel(Block(1))
     hub.attach(WANTS, channel)
-    assert channel.unshown == len(CODES) - 1
+    assert len(channel.unshown) == len(CODES) - 1
     channel.close()
-    assert channel.unshown == 0
+    assert not channel.unshown
 
 
 def test_b1_what_may_find_no_room_is_counted_before_it_comes() -> None:

@@ -35,6 +35,9 @@ class Channel:
         self._tells_losses = Lagged in notices
         self._put = self._buffer.put
         self._published = self._delivered = self._dropped = self._coalesced = self._throttled = 0
+        self._behind: tuple[int, Event] | None = None
+        """What stands behind the last ``Lagged`` that was told, with its place. It is out of the buffer by then, so
+        that it cannot be dropped as well: who is slow would be told of nothing but losses."""
         self._places = 0
         """How many events have come into the buffer, where there are notices, which have their places among those."""
         self._high_water = 0
@@ -88,9 +91,9 @@ class Channel:
         return self._buffer.patience
 
     @property
-    def unshown(self) -> int:
-        """How many present states have found no room yet."""
-        return len(self._unshown)
+    def unshown(self) -> Collection[Hashable]:
+        """The topics whose present state has found no room yet."""
+        return self._unshown.keys()
 
     @property
     def is_holding(self) -> bool:
@@ -122,7 +125,8 @@ class Channel:
     def begin(self, epoch: Epoch, at: float) -> None:
         """An epoch serves this consumer since ``at``. Does nothing if it has been told so, or wants no notices."""
         if self._notices is not None and self._takes and not self._missed and not self._notices.is_in(epoch):
-            self._notices.begin(epoch, at, self._places, self._buffer.places(self._places))
+            behind = () if self._behind is None else self._behind[:1]
+            self._notices.begin(epoch, at, self._places, [*behind, *self._buffer.places(self._places)])
             self._wake()
 
     def end(self, epoch: Epoch, reason: str, heard_at: float, ended_at: float) -> list[Event]:
@@ -248,7 +252,7 @@ class Channel:
             self._unshown[topic_of(event)] = event
             return
         self._published += 1
-        front = self._front() if self._tells_losses else 0
+        front = self._buffer.front(self._places) if self._tells_losses else 0
         try:
             outcome = self._put(event, self._places)
         except Exception as why:  # noqa: BLE001 -- a policy may be the user's own
@@ -262,7 +266,15 @@ class Channel:
     def _take(self) -> Any:
         """What comes next; None if there is nothing."""
         if self._notices is not None and (notice := self._notices.next_before(self._front())) is not None:
+            if isinstance(notice, Lagged) and self._behind is None:
+                place, event = self._buffer.front(self._places), self._buffer.take()
+                self._behind = None if event is None else (place, event)
             return notice
+        if self._behind is not None:
+            self._high_water = max(self._high_water, self._count_waiting())
+            (_, event), self._behind = self._behind, None
+            self._delivered += 1
+            return event
         event = self._buffer.take()
         if event is None:
             return None
@@ -316,14 +328,14 @@ class Channel:
             error.__cause__ = why
             return error
 
-        self._dropped = self._published - self._delivered - self._coalesced - self._throttled - len(self._buffer)
+        self._dropped = self._published - self._delivered - self._coalesced - self._throttled - self._count_waiting()
         self.refuse(failure)
 
     def _raise_why_none(self) -> None:
         """Raise why nothing comes, if anything is known that keeps it from coming."""
         if self._closed:
             raise anyio.ClosedResourceError
-        if len(self._buffer):
+        if self._count_waiting():
             return  # what waits comes first, when it is time for it
         if self._missed:
             raise BackpressureError(self._missed, self._buffer.capacity)
@@ -335,9 +347,12 @@ class Channel:
                 del self._failures[who]
             raise failure()
 
+    def _count_waiting(self) -> int:
+        return len(self._buffer) + (self._behind is not None)
+
     def _front(self) -> int:
         """The place of the next event that will be taken, whether it is there yet or not."""
-        return self._buffer.front(self._places)
+        return self._buffer.front(self._places) if self._behind is None else self._behind[0]
 
     def _wake(self) -> None:
         """Let everybody look who waits."""
@@ -347,7 +362,9 @@ class Channel:
             self._news = anyio.Event()
 
     def statistics(self) -> StreamStatistics:
-        buffered, oldest = len(self._buffer), self._buffer.oldest()
+        buffered, oldest = self._count_waiting(), self._buffer.oldest()
+        if self._behind is not None:
+            oldest = self._behind[1]
         lag = 0.0 if oldest is None else anyio.current_time() + oldest.epoch.wall_offset - oldest.received_at
         blocked = sum(anyio.current_time() - begun for begun in self._blocked)
         return StreamStatistics(
@@ -370,7 +387,8 @@ class Channel:
             return
         self._closed = True
         self._takes = self._is_plain = False
-        self._left = len(self._buffer)
+        self._left = self._count_waiting()
+        self._behind = None
         self._buffer.clear()
         self._unshown.clear()
         if self._notices is not None:

@@ -1,7 +1,7 @@
 """What everything that is open may take in memory, from how it is configured."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 
 from ..model.config import Config
 from ..model.events import Event
@@ -12,6 +12,7 @@ from .account import MOST_ANNOUNCEMENTS, MOST_DONE, MOST_ORDERS
 from .channel import Channel
 from .hub import Hub
 from .kept import Kept
+from .topics import key_of
 
 __all__ = ["memory_bound"]
 
@@ -60,8 +61,8 @@ def memory_bound(hubs: Iterable[Hub], config: Config) -> MemoryBound:
 
     largest: defaultdict[Channel, int] = defaultdict(int)
     """Of all events that each stream was ever fed with."""
-    outside: defaultdict[Channel, int] = defaultdict(int)
-    """How many present states may wait until there is room in a stream."""
+    outside: defaultdict[Channel, set[Hashable]] = defaultdict(set)
+    """The topics whose present state may wait until there is room in a stream."""
     account: dict[DataType[Event], int] = {}
     fed = histories = pool = reading = 0
     for hub in hubs:
@@ -84,9 +85,9 @@ def memory_bound(hubs: Iterable[Hub], config: Config) -> MemoryBound:
             fed += sum(_FED_BYTES + _TRADE_ID_BYTES * (told.maxlen or 0) for told in consumer.told.values())
             largest[channel] = max([largest[channel], *map(size, consumer.most.values())])
             if channel.patience is not None:
-                outside[channel] += len(consumer.wants)
+                outside[channel].update(channel.unshown, ((want.type.name, key_of(want)) for want in consumer.wants))
     streams = sum(
-        _STREAM_BYTES + (channel.capacity + outside[channel] + channel.unshown) * (event + _PLACE_BYTES)
+        _STREAM_BYTES + (channel.capacity + channel.has_notices + len(outside[channel])) * (event + _PLACE_BYTES)
         for channel, event in largest.items()
     )
     return MemoryBound(

@@ -197,7 +197,8 @@ class StreamStatistics:
     throttled: int
     """Replaced by a newer one of their topic before their time had come."""
     buffered: int
-    """Waiting; once the stream is closed, those that nobody took."""
+    """Waiting; once the stream is closed, those that nobody took. One more than the capacity can, in a stream that has
+    just been told of a loss: the event behind that is kept for it."""
     capacity: int
     high_water: int
     """The most that ever waited at once."""
