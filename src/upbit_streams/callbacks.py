@@ -1,11 +1,19 @@
 """Callbacks: a stream and a task each, in the scope of the client that asked for it."""
 
 from collections.abc import Awaitable, Callable, Iterable
+from inspect import isasyncgenfunction
 from typing import Any, Generic, TypeVar
 
 import anyio
 
-from .exceptions import AuthenticationError, BackpressureError, ReconnectFailedError, SubscriptionError
+from .exceptions import (
+    AuthenticationError,
+    BackpressureError,
+    ReconnectFailedError,
+    ScopeError,
+    SubscriptionError,
+    UsageError,
+)
 from .model.events import Event
 from .model.metrics import StreamStatistics
 from .model.notices import Notice
@@ -28,11 +36,16 @@ class Subscription(Generic[T_co]):
     """A callback at work. It ends with the scope of its client, or by :meth:`cancel`."""
 
     def __init__(self, stream: EventStream[T_co], callback: Callback[Any], on_error: OnError | None) -> None:
+        _check_function(callback, "a callback")
+        if on_error is not None:
+            _check_function(on_error, "on_error")
         self._stream = stream
         self._callback = callback
         self._on_error = on_error
         self._scope = anyio.CancelScope()
         self._begun = anyio.Event()
+        self._refusal: Exception | None = None
+        """Why it never began."""
         self.errors = 0
         """How often the callback or its stream has raised."""
         self.last_error: Exception | None = None
@@ -62,33 +75,41 @@ class Subscription(Generic[T_co]):
         Raises what the callback or the stream raises, unless ``on_error`` takes it.
         """
         try:
-            await self._run()
+            with self._scope:
+                async with self._stream as stream:
+                    self._begun.set()
+                    await self._serve(stream)
+        except Exception as why:
+            if self._begun.is_set():
+                raise
+            self._refusal = why
         finally:
             self._begun.set()  # or it never does
 
     async def wait_begun(self) -> None:
-        """Wait until its stream is open. Cancelling it has no effect on anything."""
+        """Wait until its stream is open. Raises why it cannot be opened. Cancelling it has no effect on anything."""
         await self._begun.wait()
+        if self._refusal is not None:
+            raise self._refusal
 
-    async def _run(self) -> None:
-        with self._scope:
-            async with self._stream as stream:
-                self._begun.set()
-                while True:
-                    try:
-                        event = await stream.receive()
-                    except (BackpressureError, ReconnectFailedError, SubscriptionError) as ended:
-                        await self._take_error(ended)
-                        return
-                    except AuthenticationError as refused:
-                        await self._take_error(refused)
-                        continue  # with what comes once there is another key
-                    if self._scope.cancel_called:
-                        return
-                    try:
-                        await _called(self._callback, event)
-                    except Exception as why:  # noqa: BLE001 -- the user's own, and told to the user
-                        await self._take_error(why)
+    async def _serve(self, stream: EventStream[T_co]) -> None:
+        while True:
+            try:
+                event = await stream.receive()
+            except ScopeError:
+                return  # its client has been left
+            except AuthenticationError as refused:
+                await self._take_error(refused)
+                continue  # with what comes once there is another key
+            except (BackpressureError, ReconnectFailedError, SubscriptionError, UsageError) as ended:
+                await self._take_error(ended)
+                return
+            if self._scope.cancel_called:
+                return
+            try:
+                await _called(self._callback, event)
+            except Exception as why:  # noqa: BLE001 -- the user's own, and told to the user
+                await self._take_error(why)
 
     async def _take_error(self, why: Exception) -> None:
         self.errors += 1
@@ -99,6 +120,26 @@ class Subscription(Generic[T_co]):
 
 
 async def _called(function: Callable[[Any], Awaitable[object] | object], value: object) -> None:
-    result = function(value)
-    if isinstance(result, Awaitable):
-        await result
+    try:
+        result = function(value)
+        if isinstance(result, Awaitable):
+            await result
+    except anyio.get_cancelled_exc_class() as cancelled:  # noqa: ASYNC103 -- what nobody has asked for is no cancellation
+        if anyio.get_current_task().has_pending_cancellation():
+            raise
+        raise UsageError(
+            f"{_name(function)} was cancelled by what it has awaited, and nobody has cancelled its subscription; catch "
+            "that where it is awaited"
+        ) from cancelled
+
+
+def _check_function(function: object, what: str) -> None:
+    """Raise :class:`UsageError` for what cannot be called with one event after the other."""
+    if not callable(function):
+        raise UsageError(f"{what} is a function that is called with one argument; this is {function!r}")
+    if isasyncgenfunction(function):
+        raise UsageError(f"{_name(function)} has a yield in it, so it would never run; {what} is a function without")
+
+
+def _name(function: object) -> str:
+    return getattr(function, "__qualname__", "") or repr(function)

@@ -8,6 +8,7 @@ from .arguments import wants_of_call
 from .callbacks import Callback, OnError, Subscription
 from .engine.account import Account
 from .engine.backpressure import DropOldest, Fail, Policy
+from .engine.buffers import Buffer
 from .engine.connection import Connection
 from .engine.hub import Hub
 from .engine.idleness import Idleness
@@ -197,7 +198,11 @@ class Client(PrivatePull):
                 "some of these types are told once, so that a reconnect may lose some, and others are not; say with "
                 "notices=True or notices=False whether the stream is to tell of reconnects"
             )
-        policy = backpressure or (Fail() if True in told_once else DropOldest())
+        if not isinstance(notices, bool | None):
+            raise UsageError(f"notices are True, False or None for the default of these types; not {notices!r}")
+        policy = backpressure
+        if policy is None:
+            policy = Fail() if True in told_once else DropOldest()
         self._check_policy(policy)
         return EventStream(
             self._interests.parts(wants),
@@ -385,7 +390,12 @@ class Client(PrivatePull):
     def _check_policy(self, policy: Policy) -> None:
         if isinstance(policy, type) or not callable(getattr(policy, "buffer", None)):
             raise UsageError(f"{policy!r} is no back-pressure policy; a policy is, for example, DropOldest(1024)")
-        patience = policy.buffer().patience
+        buffer = policy.buffer()
+        if not isinstance(buffer, Buffer):
+            raise UsageError(
+                f"buffer() of {policy!r} gives {buffer!r}, which is no Buffer; give a new one for each call"
+            )
+        patience = buffer.patience
         limit = self._interests.ping_timeout
         if patience is not None and patience >= limit:
             raise InvalidConfigError(
@@ -407,6 +417,6 @@ class Client(PrivatePull):
         return reduce(Sums.plus, (stream.statistics() for stream in self._streams), self._past)
 
     def _close(self) -> None:
-        for stream in self._streams:
+        for stream in [*self._streams]:
             stream.close()
         self._interests.close()

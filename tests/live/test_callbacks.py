@@ -17,6 +17,7 @@ from upbit_streams import (
     Client,
     ConflictError,
     Credentials,
+    DataType,
     DropOldest,
     Endpoint,
     EpochStarted,
@@ -359,3 +360,86 @@ async def test_every_verb_gives_what_its_function_raises_to_on_error() -> None:
             assert subscription.errors == len(errors[name]) >= 1, name
             assert subscription.last_error is errors[name][-1]
             assert isinstance(subscription.last_error, _UserError)
+
+
+async def test_a_callback_that_is_cancelled_by_what_it_awaits_has_raised_an_error() -> None:
+    """It is no cancellation of anything here."""
+    errors, called = list[Exception](), list[TradeEvent]()
+
+    async def callback(trade: TradeEvent) -> None:
+        called.append(trade)
+        raise anyio.get_cancelled_exc_class()
+
+    if anyio.get_cancelled_exc_class().__module__.startswith("trio"):
+        return  # nothing but its own scopes can make one there
+    async with open_world() as world, world.manager.open_client("strategy") as client:
+        subscription = await client.subscribe_trade("KRW-BTC", callback, on_error=errors.append)
+        await anyio.sleep(5)
+        assert len(called) == len(errors) == subscription.errors > 3
+        assert all("cancelled by what it has awaited" in str(error) for error in errors)
+    with pytest.raises(UsageError, match="callback was cancelled by what it has awaited"):
+        async with open_world() as world, world.manager.open_client("strategy") as client:
+            await client.subscribe_trade("KRW-BTC", callback)
+            await anyio.sleep(5)
+
+
+class _Broken(DropOldest):
+    def buffer(self) -> Any:
+        buffer = super().buffer()
+        buffer.put = None  # type: ignore[method-assign, assignment]
+        return buffer
+
+
+async def test_on_error_is_told_of_a_broken_policy_and_its_client_goes_on() -> None:
+    errors = list[Exception]()
+    async with open_world() as world, world.manager.open_client("strategy") as client:
+        subscription = await client.subscribe_trade(
+            "KRW-BTC", lambda trade: None, backpressure=_Broken(), on_error=errors.append
+        )
+        await anyio.sleep(5)
+        [error] = errors
+        assert isinstance(error, UsageError)
+        assert subscription.last_error is error
+        assert client.statistics().callbacks == 0
+
+
+async def test_the_call_raises_what_keeps_a_stream_from_being_opened() -> None:
+    """Also if that is found out later than when it is asked for."""
+    outcomes = list[Any]()
+    async with open_private_world() as world, world.manager.open_client("strategy") as client:
+
+        async def subscribe(count: int) -> None:
+            try:
+                values = [indicator("rsi", "5m", period=period) for period in range(2, 12)]
+                codes = [f"KRW-X{count}{number}" for number in range(count)]
+                outcomes.append(await client.subscribe_indicator(codes, values, lambda value: None))
+            except ConflictError as refused:
+                outcomes.append(refused)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(subscribe, 6)
+            group.start_soon(subscribe, 5)
+        assert sorted(type(outcome).__name__ for outcome in outcomes) == ["ConflictError", "Subscription"]
+        await anyio.sleep(1)
+        assert client.statistics().callbacks == 1
+
+
+async def test_what_cannot_be_called_is_refused_by_the_call() -> None:
+    async def generator(trade: TradeEvent) -> Any:
+        yield trade
+
+    async with open_world() as world, world.manager.open_client("strategy") as client:
+        for callback, on_error, says in (
+            (None, None, "a callback is a function"),
+            (generator, None, "has a yield in it"),
+            (print, "log", "on_error is a function"),
+        ):
+            with pytest.raises(UsageError, match=says):
+                await client.subscribe_trade("KRW-BTC", callback, on_error=on_error)  # type: ignore[arg-type]
+        assert client.statistics().callbacks == 0
+        policies: list[Any] = [0, "", type("NoPolicy", (), {"buffer": lambda self: None})()]
+        for policy in policies:
+            with pytest.raises(UsageError, match=r"back-pressure policy|which is no Buffer"):
+                client.stream(DataType.TRADE, "KRW-BTC", backpressure=policy)
+        with pytest.raises(UsageError, match="notices are True, False or None"):
+            client.stream(DataType.TRADE, "KRW-BTC", notices="yes")  # type: ignore[call-overload]
