@@ -1,6 +1,6 @@
 """What a consumer iterates."""
 
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Hashable, Iterable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any, Generic, Self, TypeVar, cast
 
@@ -9,6 +9,7 @@ import anyio
 from .engine.backpressure import Coalesce, Policy, Throttle
 from .engine.channel import Channel
 from .engine.hub import Hub
+from .engine.topics import key_of
 from .exceptions import InvalidConfigError, ScopeError, UsageError
 from .model.events import Event
 from .model.metrics import StreamStatistics
@@ -54,13 +55,14 @@ class EventStream(anyio.AsyncContextManagerMixin, Generic[E_co]):
         self._notices = notices
         self._channel: Channel | None = None
         self._is_inside = False
+        self._given_back = ExitStack()
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self, None]:
         if self._channel is not None:
             raise ScopeError("this stream has been entered already; make another one with client.stream(...)")
         channel = Channel(self._policy, notices=self._notices)
-        with ExitStack() as given_back:
+        with self._given_back as given_back:
             given_back.callback(channel.close)
             self._enter(self)
             given_back.callback(lambda: self._leave(self, channel.statistics()))
@@ -78,13 +80,13 @@ class EventStream(anyio.AsyncContextManagerMixin, Generic[E_co]):
                 self._is_inside = False
 
     def close(self) -> None:
-        """End the stream before its block is left: whoever waits in it gets a :class:`ScopeError`.
+        """End the stream before its block is left, and give back what it has: whoever waits in it gets a
+        :class:`ScopeError`.
 
         Its client does this when the client's own block is left, so that nobody waits for events that never come.
         """
         self._is_inside = False
-        if self._channel is not None:
-            self._channel.close()
+        self._given_back.close()
 
     def widen(self, codes: str | Iterable[str]) -> None:
         """More markets: from now on the stream has all its types, with its options, for these as well.
@@ -103,13 +105,14 @@ class EventStream(anyio.AsyncContextManagerMixin, Generic[E_co]):
         # No codes are all markets to some types, and an error to others.
         asked = self._more(markets) if markets else {}
         new = {hub: more for hub, wants in asked.items() if (more := wants - self._parts[hub])}
-        _check_room(self._policy, {want for wants in (*self._parts.values(), *new.values()) for want in wants})
-        for hub, wants in new.items():
-            hub.check(wants)
-        for hub, wants in new.items():
-            hub.register(wants)
-            hub.attach(wants, channel)
-            self._parts[hub] |= wants
+        wants = {want for wants in (*self._parts.values(), *new.values()) for want in wants}
+        _check_room(self._policy, wants, channel.topics)
+        for hub, more in new.items():
+            hub.check(more)
+        for hub, more in new.items():
+            hub.register(more)
+            hub.attach(more, channel)
+            self._parts[hub] |= more
 
     def narrow(self, codes: str | Iterable[str]) -> None:
         """Fewer markets: from now on the stream has nothing of these.
@@ -231,12 +234,16 @@ class Batches(Generic[E_co]):
         return await self._stream.receive_batch()
 
 
-def _check_room(policy: Policy, wants: Collection[Want]) -> None:
-    """Raise :class:`InvalidConfigError` if a policy that keeps one event of each topic has no room for all topics."""
-    if isinstance(policy, Coalesce | Throttle) and policy.capacity < len(wants):
+def _check_room(policy: Policy, wants: Collection[Want], waiting: Collection[Hashable] = ()) -> None:
+    """Raise :class:`InvalidConfigError` if a policy that keeps one event of each topic has no room for all topics, and
+    for those that are waiting."""
+    topics = {(want.type.name, key_of(want)) for want in wants}.union(waiting)
+    if isinstance(policy, Coalesce | Throttle) and policy.capacity < len(topics):
+        gone = len(topics) - len(wants)
         raise InvalidConfigError(
-            f"{policy} has room for {policy.capacity} types and markets, and this stream has {len(wants)} of them; "
-            f"give it a capacity of at least {len(wants)}"
+            f"{policy} has room for {policy.capacity} types and markets, and this stream has {len(topics)} of them"
+            + (f", with {gone} that it was narrowed by and that wait" if gone else "")
+            + f"; give it a capacity of at least {len(topics)}"
         )
 
 

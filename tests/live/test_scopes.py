@@ -15,9 +15,11 @@ from upbit_streams import (
     Config,
     ConnectionState,
     DataType,
+    EventStream,
     NotReadyError,
     ScopeError,
     Secret,
+    TradeEvent,
     UnknownEvent,
     open_manager,
 )
@@ -237,3 +239,24 @@ async def test_events_of_an_unknown_type_can_be_listened_for_and_nobody_asks_for
             assert status.bad_frames == 1
             assert "nonsense" in status.last_bad_frame
             assert [(drift.where, drift.count) for drift in status.drift] == [("liquidation", 2)]
+
+
+async def test_a_stream_that_outlives_its_client_asks_for_nothing_any_more() -> None:
+    async with open_world() as world, anyio.create_task_group() as group:
+        async with world.manager.open_client("strategy") as client:
+            streams = list[EventStream[TradeEvent]]()
+
+            async def hold() -> None:
+                async with client.stream(DataType.TRADE, "KRW-BTC") as stream:
+                    streams.append(stream)
+                    await stream.receive()
+                    await anyio.sleep(200)
+
+            group.start_soon(hold)
+            await anyio.sleep(5)
+        ledger = streams[0].statistics()
+        await anyio.sleep(100)
+        assert not world.exchange.sessions
+        assert world.manager.metrics().subscriptions == 0
+        assert streams[0].statistics() == ledger
+        assert ledger.published == ledger.delivered + ledger.buffered > 10

@@ -15,6 +15,7 @@ from tests.support.world import CODES, NumberedSource, open_world, wall
 
 from upbit_streams import (
     Client,
+    Coalesce,
     ConflictError,
     ConnectionState,
     DataType,
@@ -25,11 +26,14 @@ from upbit_streams import (
     Event,
     EventStream,
     InvalidCodeError,
+    InvalidConfigError,
     MyOrderEvent,
     Notice,
     OrderbookEvent,
+    Policy,
     ScopeError,
     SubscriptionError,
+    Throttle,
     TradeEvent,
     UsageError,
     indicator,
@@ -383,7 +387,7 @@ async def test_only_a_stream_that_runs_can_be_changed() -> None:
                 with pytest.raises(ScopeError, match="has been left"):
                     change("KRW-BTC")
             hub = _hub(client)
-            assert {want.code for want in hub.wants.union} == set(CODES[:2])
+            assert hub.wants.union == frozenset(), "it went with its client"
         assert hub.wants.union == frozenset()
 
 
@@ -561,3 +565,17 @@ async def test_who_wants_the_present_state_alone_is_shown_it_in_each_epoch_whoev
                 newest |= {trade.code: trade.sequential_id for trade in _drained(changes)}
                 world.exchange.end_sessions(wall())
             assert repeated > 3, "others had been told of them before"
+
+
+@pytest.mark.parametrize("policy", [Coalesce(2), Throttle(60.0, 2)])
+async def test_a_market_that_is_quiet_keeps_its_place_whatever_else_comes_and_goes(policy: Policy) -> None:
+    async with open_world() as world, world.manager.open_client("strategy") as client:
+        async with client.stream(DataType.TRADE, ["KRW-BTC", "KRW-ETH"], backpressure=policy) as stream:
+            await anyio.sleep(1)
+            world.source.muted = frozenset({"KRW-BTC"})
+            stream.narrow("KRW-ETH")
+            _refused(stream, "widen", "KRW-XRP", InvalidConfigError, "has 3 of them, with 1 that it was narrowed by")
+            assert {trade.code for trade in _drained(stream)} == {"KRW-BTC", "KRW-ETH"}
+            stream.widen("KRW-XRP")
+            await anyio.sleep(1)
+            assert stream.statistics().dropped == 0

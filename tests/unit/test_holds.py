@@ -79,6 +79,25 @@ async def test_the_time_is_known_for_which_a_reader_has_waited() -> None:
         channel.put(_trade(CODES[0], 1))
 
 
+async def test_who_takes_each_present_state_in_time_does_not_fail() -> None:
+    """The deadline is for each."""
+    hub, channel = _hub(), Channel(Block(1, 1.0))
+    hub.attach(WANTS, channel)
+    async with anyio.create_task_group() as group:
+
+        async def read() -> None:
+            left = hub.publish([_trade(CODES[0], 1)], EPOCH)
+            while left:
+                await hub.holds.wait()
+                left = hub.publish(left, EPOCH)
+
+        group.start_soon(read)
+        for _ in range(len(CODES) + 1):
+            await anyio.sleep(0.9)
+            await channel.receive()
+    assert channel.statistics().dropped == 0
+
+
 async def test_who_leaves_is_known_to_no_route() -> None:
     hub = Hub()
     hub.register(WANTS)

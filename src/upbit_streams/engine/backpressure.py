@@ -101,7 +101,8 @@ class Block:
     Whatever comes next on this connection, for whomever, is not handed out until there is room, but for ``deadline``
     seconds at most. If the next event of this stream finds no room then, the stream is over as with :class:`Fail`. So a
     slow consumer with this policy slows down everybody who listens to the same connection. The present state of what it
-    joins makes nobody wait: that comes as there is room. The deadline has to be shorter than ``Config.ping_timeout``.
+    joins does not have to find room at once: that comes as each is taken, and the deadline is for each. It has to be
+    shorter than ``Config.ping_timeout``.
     """
 
     capacity: int = attrs.field(default=1024, validator=_at_least_one)

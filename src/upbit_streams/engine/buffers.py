@@ -7,7 +7,7 @@ channel around it counts that, and wakes and fails the consumer.
 import math
 from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from enum import Enum, auto
 from heapq import heapify, heappop, heappush
 from operator import attrgetter
@@ -78,6 +78,10 @@ class Buffer(ABC):
         """When an event can be taken of those that wait, in the event loop's time; infinite if only a new one can
         change that."""
         return math.inf
+
+    def topics(self) -> Collection[Hashable]:
+        """Of which one event waits each, in a buffer that keeps no more than one of each."""
+        return ()
 
     def part(self) -> None:  # noqa: B027 -- only who reorders has something to do
         """Whatever is put in from now on is handed out after all that waits."""
@@ -162,6 +166,9 @@ class Latest(Buffer):
     def places(self, end: int) -> Sequence[int]:
         return [place for place, _ in self._waiting.values()]
 
+    def topics(self) -> Collection[Hashable]:
+        return self._waiting.keys()
+
     def clear(self) -> None:
         self._waiting.clear()
 
@@ -227,6 +234,9 @@ class Paced(Buffer):
         self._queue = [(due, place, topic) for topic, (due, place, _) in self._waiting.items()]
         heapify(self._queue)
         self._earliest = max((due for due, _, _ in self._queue), default=-math.inf)
+
+    def topics(self) -> Collection[Hashable]:
+        return self._waiting.keys()
 
     def clear(self) -> None:
         self._waiting.clear()

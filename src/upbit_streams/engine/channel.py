@@ -69,6 +69,8 @@ class Channel:
         self._is_showing = False
         self._is_overdue = False
         """Whether the reader has waited for room in vain."""
+        self._filled_at = -math.inf
+        """When something was taken and a present state took its room, in the event loop's time."""
         self._blocked: list[float] = []
         """Since when readers wait for room, in the event loop's time: one for each connection."""
         self._blocked_seconds = 0.0
@@ -82,6 +84,10 @@ class Channel:
         return self._notices is not None
 
     @property
+    def published(self) -> int:
+        return self._published
+
+    @property
     def delivered(self) -> int:
         return self._delivered
 
@@ -89,6 +95,11 @@ class Channel:
     def patience(self) -> float | None:
         """How long a reader waits for room at most; None if it never does."""
         return self._buffer.patience
+
+    @property
+    def topics(self) -> Collection[Hashable]:
+        """Of which one event waits each, if its policy keeps no more than one of each."""
+        return self._buffer.topics()
 
     @property
     def unshown(self) -> Collection[Hashable]:
@@ -181,21 +192,22 @@ class Channel:
 
     async def wait_room(self, until: float, is_fed: Callable[[], bool]) -> None:
         """Wait until this one does not hold the reader up any more: since it has room, or is not fed by this reader any
-        more, or because it was told to wait until then.
+        more, or because it was told to wait until then. Who takes its present states in time is waited for longer.
 
         Cancelling it has no effect on anything.
         """
         begun = anyio.current_time()
         self._blocked.append(begun)
         try:
-            with anyio.CancelScope(deadline=until):
-                while self.is_holding and is_fed():
+            while self.is_holding and is_fed():
+                deadline = max(until, self._filled_at + (self.patience or 0.0))
+                with anyio.CancelScope(deadline=deadline) as patience:
                     if self._room.is_set():
                         self._room = anyio.Event()
                     await self._room.wait()
-            if self.is_holding and is_fed():
-                self._is_overdue = True
-                self._room.set()  # for whoever else waits
+                if patience.cancelled_caught and self.is_holding and is_fed():
+                    self._is_overdue = True
+                    self._room.set()  # for whoever else waits
         finally:
             self._blocked.remove(begun)
             self._blocked_seconds += anyio.current_time() - begun
@@ -293,6 +305,7 @@ class Channel:
         self._is_overdue = False
         while self._unshown and len(self._buffer) < self._buffer.capacity:
             self._put_carefully(self._unshown.pop(next(iter(self._unshown))))
+            self._filled_at = anyio.current_time()
         self._room.set()
 
     def _count(self, outcome: Outcome, front: int) -> None:

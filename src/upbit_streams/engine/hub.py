@@ -235,10 +235,10 @@ class Hub:
             # Most consumers want everything, and cost nothing but the call of their channel.
             put: Callable[[Event], None] = channel.put
             if watches:
-                route.watchers.add(channel)
+                route.watchers[channel] = None
             if route.recent is not None:
                 if not want.realtime:
-                    route.states.add(channel)
+                    route.states[channel] = None
                     consumer.told.setdefault(want.code, deque(maxlen=_REMEMBERED))
                 if want.code in consumer.told:
                     put = Unrepeated(consumer.told[want.code], put)
@@ -253,7 +253,7 @@ class Hub:
             if latest is not None and want.snapshot and want.type.has_snapshot and route.is_kept_fresh(self._newest):
                 shown.append((latest, put))
             elif route.recent is not None and want.snapshot and not watches:
-                route.owed.add(channel)
+                route.owed[channel] = None
         if self._failure is not None:
             channel.fail(self, self._failure)
         self.holds.add(channel)
@@ -271,7 +271,8 @@ class Hub:
             consumer.wants.discard(want)
             route = self._route(want)
             if route.leave(channel) and stays and route.recent:
-                consumer.told[want.code] = deque(route.recent, _REMEMBERED)
+                earlier = (trade for trade in consumer.told.get(want.code, ()) if trade not in route.recent)
+                consumer.told[want.code] = deque([*earlier, *route.recent], _REMEMBERED)
         if not stays:
             del self._consumers[channel]
         if not stays or not consumer.wants:
@@ -397,21 +398,11 @@ class Hub:
         if route.recent is not None:
             trade: int = event.sequential_id  # type: ignore[attr-defined] # the routes of trades have it
             if event.stream_type == "SNAPSHOT" and trade in route.recent:
-                # All others have had this trade.
-                owed = route.owed.union(route.states, newcomers)
-                route.owed.clear()
-                missing = [
-                    channel
-                    for channel in route.consumers
-                    if channel in owed and trade not in self._consumers[channel].told.get(event.code, ())
-                ]
-                for channel in missing:
-                    channel.begin(event.epoch, event.received_at)
-                    route.consumers[channel](event)
+                is_news = self._repeat(route, event, trade, newcomers)
                 if route.confirm(event, trade):
                     self._look_again(route)
-                self.repeated += not missing
-                return bool(missing)
+                self.repeated += not is_news
+                return is_news
             route.recent.append(trade)
             if route.owed:
                 route.owed.clear()
@@ -428,6 +419,19 @@ class Hub:
             put(event)
         return True
 
+    def _repeat(self, route: Route, event: Event, trade: int, newcomers: Iterable[Channel]) -> bool:
+        """Tell those of a trade who may not have had it, as all others have. Tells whether it was news to anybody."""
+        is_news = False
+        for channel in {**route.owed, **route.states, **dict.fromkeys(newcomers)}:
+            if put := route.consumers.get(channel):
+                channel.begin(event.epoch, event.received_at)
+                if trade not in self._consumers[channel].told.get(event.code, ()):
+                    before = channel.published
+                    put(event)
+                    is_news |= channel.published > before
+        route.owed.clear()
+        return is_news
+
     def _owe(self, event: Event, channel: Channel) -> None:
         """A consumer was not told of this after all. Of a trade nobody else has to be."""
         if isinstance(event, TradeEvent):
@@ -435,7 +439,7 @@ class Hub:
             if told is not None and event.sequential_id in told:
                 told.remove(event.sequential_id)
             if route is not None and channel in route.consumers:
-                route.owed.add(channel)
+                route.owed[channel] = None
 
     def _look_again(self, route: Route) -> None:
         """What is known of a topic has become another thing without anything new for those who are fed."""

@@ -78,11 +78,11 @@ class Route:
         """What takes an event, for each consumer's channel."""
         self.waiting: dict[Channel, tuple[Want, Callable[[Event], None]]] = {}
         """Consumers that want more than is served yet."""
-        self.owed: set[Channel] = set()
+        self.owed: dict[Channel, None] = {}
         """Consumers that could not be shown the present state. A snapshot that repeats a trade is news to them."""
-        self.states: set[Channel] = set()
+        self.states: dict[Channel, None] = {}
         """Consumers that want the present state alone: what others have had says nothing of what they have."""
-        self.watchers: set[Channel] = set()
+        self.watchers: dict[Channel, None] = {}
         """Consumers to which an event is no more than a reason to look at what is known."""
         self.arrived = anyio.Event()
         """Set when ``served`` changes, and then replaced."""
@@ -151,10 +151,10 @@ class Route:
     def leave(self, channel: Channel) -> bool:
         """A consumer is fed no more. Tells whether it has had the last trades."""
         has_had = channel in self.consumers and channel not in self.owed and channel not in self.states
-        for of_some in (self.owed, self.states, self.watchers):
-            of_some.discard(channel)
-        for of_all in (self.consumers, self.waiting):
-            of_all.pop(channel, None)
+        self.consumers.pop(channel, None)
+        self.waiting.pop(channel, None)
+        for group in (self.owed, self.states, self.watchers):
+            group.pop(channel, None)
         return has_had
 
     def channels(self) -> list[Channel]:
