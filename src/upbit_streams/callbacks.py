@@ -50,6 +50,8 @@ class Subscription(Generic[T_co]):
         """How often the callback or its stream has raised."""
         self.last_error: Exception | None = None
         """What it raised last."""
+        self.is_active = True
+        """Whether it still gets events: not once it was cancelled or has failed for good, or its client was left."""
 
     def cancel(self) -> None:
         """End it. A callback that is running is cancelled where it waits. A second time it does nothing."""
@@ -84,6 +86,7 @@ class Subscription(Generic[T_co]):
                 raise
             self._refusal = why
         finally:
+            self.is_active = False
             self._begun.set()  # or it never does
 
     async def wait_begun(self) -> None:

@@ -375,6 +375,7 @@ async def test_a_callback_that_is_cancelled_by_what_it_awaits_has_raised_an_erro
     async with open_world() as world, world.manager.open_client("strategy") as client:
         subscription = await client.subscribe_trade("KRW-BTC", callback, on_error=errors.append)
         await anyio.sleep(5)
+        assert subscription.is_active
         assert len(called) == len(errors) == subscription.errors > 3
         assert all("cancelled by what it has awaited" in str(error) for error in errors)
     with pytest.raises(UsageError, match="callback was cancelled by what it has awaited"):
@@ -400,6 +401,7 @@ async def test_on_error_is_told_of_a_broken_policy_and_its_client_goes_on() -> N
         [error] = errors
         assert isinstance(error, UsageError)
         assert subscription.last_error is error
+        assert not subscription.is_active
         assert client.statistics().callbacks == 0
 
 
