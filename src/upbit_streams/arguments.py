@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from .exceptions import UsageError
 from .model.indicators import Indicator
 from .model.kinds import DataType, E, Endpoint
-from .model.subscriptions import Want, Wants, wants_of
+from .model.subscriptions import Want, Wants, check_categories, kinds_of, list_of, wants_of
 
 __all__ = ["wants_of_call"]
 
@@ -21,13 +21,14 @@ def wants_of_call(
     **options: bool,
 ) -> Wants:
     """The wants of a call, whose other arguments are each for some of its types."""
-    several = (types,) if isinstance(types, DataType | str) else tuple(types)
-    markets = (codes,) if isinstance(codes, str) else tuple(codes)
-    definitions = (indicators,) if isinstance(indicators, Indicator) else tuple(indicators)
-    chosen = frozenset([categories] if isinstance(categories, str) else categories)
+    several = kinds_of(types)
+    markets = list_of("codes", codes)
+    definitions = list_of("indicators", indicators)
+    chosen = list_of("categories", categories)
+    check_categories(chosen)
     books = [kind for kind in several if kind is DataType.ORDERBOOK]
     announcements = [kind for kind in several if kind is DataType.ANNOUNCEMENT]
-    computed = [kind for kind in several if isinstance(kind, DataType) and kind.endpoint is Endpoint.INFO]
+    computed = [kind for kind in several if kind.endpoint is Endpoint.INFO]
     others = [kind for kind in several if kind not in books and kind not in announcements and kind not in computed]
     if (count != 30 or level) and not books:
         raise UsageError("a count and a level are for order books, and none are asked for here")
@@ -44,11 +45,12 @@ def wants_of_call(
     if announcements:
         alone = len(several) == 1
         found |= wants_of(
-            announcements, markets if alone else (), categories=chosen, include_body=include_body, **options
+            announcements, markets if alone else (), categories=frozenset(chosen), include_body=include_body, **options
         )
     for kind in computed:
-        fitting = [one for one in definitions if bool(one.trigger) is (kind is DataType.INDICATOR_SIGNAL)]
-        # Where none fits, the error says what would.
+        is_signal = kind is DataType.INDICATOR_SIGNAL
+        fitting = [one for one in definitions if not isinstance(one, Indicator) or bool(one.trigger) is is_signal]
+        # Where none fits, or one is none at all, the error says what would.
         for definition in fitting or definitions[:1]:
             found |= wants_of(kind, markets, indicator=definition, **options)
     if others or not found:

@@ -83,15 +83,20 @@ class InvalidConfigError(UsageError):
 
 
 class NotRegisteredError(UsageError):
-    """Data was asked for that this client has no interest registered in."""
+    """Data was asked for that this client has no interest registered in. ``missing`` has the type and code of each;
+    ``type_name`` and ``code`` are those of the first."""
 
-    def __init__(self, type_name: str, code: str) -> None:
+    def __init__(self, missing: tuple[tuple[str, str], ...], asked: str = "", registered: str = "") -> None:
+        names = ", ".join(f"{type_name} of {code}" if code else type_name for type_name, code in missing)
+        register = "call 'await client.register_interest(...)' with"
         super().__init__(
-            f"this client has not registered {f'{type_name} of {code}' if code else type_name}; "
-            f"call 'await client.register_interest(...)' with that type and code first"
+            f"this client has not registered {names} with {asked}; "
+            f"pass {registered}, which is registered, or {register} {asked} first"
+            if registered
+            else f"this client has not registered {names}; {register} that type and code first"
         )
-        self.type_name = type_name
-        self.code = code
+        self.missing = missing
+        self.type_name, self.code = missing[0]
 
 
 class ScopeError(UsageError):

@@ -8,6 +8,7 @@ from .engine.channel import Channel
 from .engine.connection import Connection
 from .engine.hub import Hub
 from .exceptions import NotReadyError, NotRegisteredError, ScopeError, UsageError
+from .model.indicators import Indicator
 from .model.kinds import DataType, Endpoint
 from .model.subscriptions import Want, Wants
 
@@ -70,10 +71,19 @@ class Interests:
         found = self._by_topic.get(want.topic)
         if found is None:
             self.check_open()
-            raise NotRegisteredError(want.type.name, want.code)
+            raise self.not_registered(want.type, [want.code], want.level, want.indicator)
         self.reads += 1
         self.hub(found).check_refused(found)
         return found
+
+    def find_all(self, wants: list[Want]) -> list[Want]:
+        """What is registered of topics that differ by their market. Raises as :meth:`find`, but names all of which
+        nothing is."""
+        self.check_open()
+        if missing := [want for want in wants if want.topic not in self._by_topic]:
+            first = missing[0]
+            raise self.not_registered(first.type, [want.code for want in missing], first.level, first.indicator)
+        return [self.find(want) for want in wants]
 
     def bound(self, want: Want) -> int:
         """How long a history of this topic was asked for. Raises :class:`UsageError` if none was."""
@@ -127,6 +137,17 @@ class Interests:
         is_told = not any(want.type.has_snapshot for want in wants)
         return NotReadyError(tuple(missing), self.state(wants[0]), is_told=is_told)
 
+    def not_registered(
+        self, kind: DataType[Any], codes: list[str], level: float, indicator: Indicator | None
+    ) -> NotRegisteredError:
+        """The error that names them all, and in which other way they are registered. No codes are all markets."""
+        others = (want for want in self if want.type is kind and (want.code in codes or not codes))
+        return NotRegisteredError(
+            tuple((kind.name, code) for code in dict.fromkeys(codes or [""])),
+            _way(level, indicator),
+            " or ".join(dict.fromkeys(_way(want.level, want.indicator) for want in others)),
+        )
+
     def not_told(self, kind: DataType[Any], what: str) -> NotReadyError:
         """The error for an order or a currency that nothing was told of."""
         return NotReadyError(((kind.name, what),), self.state(Want(kind)), is_told=True)
@@ -174,6 +195,16 @@ class Interests:
         for want in wants:
             parts.setdefault(self.hub(want), set()).add(want)
         return {hub: frozenset(mine) for hub, mine in parts.items()}
+
+
+def _way(level: float, indicator: Indicator | None) -> str:
+    """What tells a topic from others of its type and market, as one writes it."""
+    if indicator is None:
+        return f"level={level!r}"
+    made_by, trigger = ("signal", (indicator.trigger,)) if indicator.trigger else ("indicator", ())
+    given = [repr(value) for value in (indicator.type, indicator.timeframe, *trigger)]
+    given += [f"{name}={value!r}" for name, value in (*indicator.params, *indicator.event_params)]
+    return f"{made_by}({', '.join(given)})"
 
 
 def check_count(what: str, count: object) -> None:

@@ -10,12 +10,12 @@ from .exceptions import NotRegisteredError, StaleDataError, UsageError
 from .interests import Interests, check_count
 from .model.events import Event
 from .model.indicators import Indicator
-from .model.kinds import DataType, E
+from .model.kinds import DataType, E, Endpoint
 from .model.metrics import ConnectionState
 from .model.pool import Cut, Entry
-from .model.subscriptions import Want, normalise_code, wants_of
+from .model.subscriptions import Want, check_type, kinds_of, list_of, normalise_code, wants_of
 
-__all__ = ["Pool"]
+__all__ = ["Pool", "check_seconds"]
 
 
 class Pool:
@@ -45,7 +45,7 @@ class Pool:
         yet, :class:`StaleDataError` if it is older than ``within``, :class:`SubscriptionError` if the exchange refuses
         it, :class:`UsageError` for a ``within`` that is no number of seconds.
         """
-        _check_seconds(within)
+        check_seconds("within", within)
         want = self._find(kind, code, level, indicator)
         ((_, event),) = self._found([want])
         self._check_age(want, event, within)
@@ -97,15 +97,12 @@ class Pool:
         before the next; or within one, where somebody's :class:`Block` makes the reader wait.
         ``types`` are all that this client has registered of each market, unless you say which.
 
-        Raises :class:`NotRegisteredError` for what this client has no interest in, :class:`NotReadyError`, which names
-        all of which none has come yet, :class:`StaleDataError` for what is of an epoch that is over,
+        Raises :class:`NotRegisteredError`, which names all that this client has no interest in, :class:`NotReadyError`,
+        which names all of which none has come yet, :class:`StaleDataError` for what is of an epoch that is over,
         :class:`SubscriptionError` for what the exchange refuses; :class:`UsageError` if they are not all of one
         connection, or if one has several groupings or indicators, so that it is not clear which is meant.
         """
         wants = self._wants_of_cut(codes, types)
-        if len({want.type.endpoint for want in wants}) != 1:
-            names = ", ".join(sorted({want.type.name for want in wants})) or "nothing"
-            raise UsageError(f"a cut is of one connection, at least one market and one type; asked for is {names}")
         found = self._found(wants)
         epoch = self._interests.connection(wants[0]).open_epoch
         for want, event in found:
@@ -129,22 +126,28 @@ class Pool:
     ) -> dict[str, E]:
         """The latest of these markets, or of all that this client has registered of this type, by code.
 
-        Raises as :meth:`latest`; a :class:`NotReadyError` names all of which none has come yet. :class:`UsageError` if
-        several indicators of a market are registered, so that it is not clear which is meant.
+        Raises as :meth:`latest`; a :class:`NotReadyError` names all of which none has come yet, a
+        :class:`NotRegisteredError` all that are not registered. :class:`UsageError` for codes of an indicator type, or
+        if several indicators of a market are registered, so that it is not clear which is meant.
         """
-        _check_seconds(within)
-        _check_type(kind)
+        check_seconds("within", within)
+        check_type(kind)
         if codes is None:
-            mine = (want for want in self._interests if want.type is kind and want.level == level)
-            wants = sorted(map(self._interests.find, mine), key=lambda want: want.code)
+            mine = [want for want in self._interests if want.type is kind and want.level == level]
+            wants = sorted(self._interests.find_all(mine), key=lambda want: want.code)
             if not wants:
-                self._interests.check_open()
-                raise NotRegisteredError(kind.name, "")
+                raise self._interests.not_registered(kind, [], level, None)
             for code, times in Counter(want.code for want in wants).items():
                 if times > 1:
                     raise _ambiguous(kind, code, times)
         else:
-            wants = [self._find(kind, code, level, None) for code in _several("codes", codes)]
+            if kind.endpoint is Endpoint.INFO:
+                raise UsageError(
+                    f"a market may have several of type {kind.name}: read one after the other with "
+                    f"pool.latest(DataType.{kind.name.upper()}, code, indicator=...), or all of them without codes"
+                )
+            asked = [self._asked(kind, code, level, None) for code in list_of("codes", codes)]
+            wants = self._interests.find_all(asked)
         found = self._found(wants)
         for want, event in found:
             self._check_age(want, event, within)
@@ -152,33 +155,40 @@ class Pool:
 
     def _find(self, kind: DataType[Any], code: str, level: float, indicator: Indicator | None) -> Want:
         """What is registered of this topic. Raises as :meth:`latest`."""
-        _check_type(kind)
+        check_type(kind)
+        return self._interests.find(self._asked(kind, code, level, indicator))
+
+    def _asked(self, kind: DataType[Any], code: str, level: float, indicator: Indicator | None) -> Want:
         (asked,) = wants_of(kind, normalise_code(code) if code else (), level=level, indicator=indicator)
-        return self._interests.find(asked)
+        return asked
 
     def _wants_of_cut(
         self, codes: str | Iterable[str], types: DataType[Any] | Iterable[DataType[Any]] | None
     ) -> list[Want]:
-        kinds = None if types is None else _several("types", types)
+        kinds = None if types is None else kinds_of(types)
         topics: dict[tuple[str, DataType[Any]], list[Want]] = defaultdict(list)
         for want in self._interests:
             topics[want.code, want.type].append(want)
         self._interests.check_open()
-        wants: list[Want] = []
-        for code in dict.fromkeys(normalise_code(code) for code in _several("codes", codes)):
+        chosen: dict[tuple[str, DataType[Any]], None] = {}
+        missing: list[tuple[str, str]] = []
+        for code in dict.fromkeys(normalise_code(code) for code in list_of("codes", codes)):
             registered = sorted((kind for each, kind in topics if each == code), key=lambda kind: kind.name)
-            chosen = registered if kinds is None else kinds
-            if kinds is None and not chosen:
-                raise NotRegisteredError("anything", code)
-            for kind in dict.fromkeys(chosen):
-                several = topics.get((code, kind), ())
-                _check_type(kind)
-                if not several:
-                    raise NotRegisteredError(kind.name, code)
-                if len(several) > 1:
-                    raise _ambiguous(kind, code, len(several))
-                wants.append(self._interests.find(several[0]))
-        return wants
+            if kinds is None and not registered:
+                missing.append(("anything", code))
+            chosen |= dict.fromkeys((code, kind) for kind in (registered if kinds is None else kinds))
+        if missing := missing + [(kind.name, code) for code, kind in chosen if (code, kind) not in topics]:
+            raise NotRegisteredError(tuple(missing))
+        if len({kind.endpoint for _, kind in chosen}) != 1:
+            names = ", ".join(sorted({kind.name for _, kind in chosen})) or "nothing"
+            which = "; say with types=... which are meant" if kinds is None and chosen else ""
+            raise UsageError(
+                f"a cut is of one connection, at least one market and one type; asked for is {names}{which}"
+            )
+        for code, kind in chosen:
+            if (times := len(topics[code, kind])) > 1:
+                raise _ambiguous(kind, code, times)
+        return [self._interests.find(topics[topic][0]) for topic in chosen]
 
     def _found(self, wants: list[Want]) -> list[tuple[Want, Event]]:
         """The latest of each, or the error that names all that are missing."""
@@ -207,25 +217,12 @@ def _age(event: Event) -> float:
     return anyio.current_time() + event.epoch.wall_offset - event.received_at
 
 
-def _check_seconds(within: object) -> None:
-    if within is None:
+def check_seconds(what: str, seconds: object, least: float = 0) -> None:
+    """Raise :class:`UsageError` if this is no number of seconds, or less than the least that is taken."""
+    if seconds is None:
         return
-    if isinstance(within, bool) or not isinstance(within, int | float) or not within >= 0:
-        raise UsageError(f"within is a number of seconds, 0 or more, not {within!r}")
-
-
-def _check_type(kind: object) -> None:
-    if not isinstance(kind, DataType):
-        raise UsageError(f"{kind!r} is not a data type; use one of the constants of DataType, like DataType.TRADE")
-
-
-def _several(what: str, given: Any) -> list[Any]:
-    """One or several as a list. What each of them is, is looked at elsewhere."""
-    if isinstance(given, DataType | str):
-        return [given]
-    if not isinstance(given, Iterable):
-        raise UsageError(f"{what} are one or an iterable of them, not {given!r}")
-    return list(given)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= least:
+        raise UsageError(f"{what} is a number of seconds, 0 or more, not {seconds!r}")
 
 
 def _ambiguous(kind: DataType[Any], code: str, times: int) -> UsageError:

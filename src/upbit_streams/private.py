@@ -5,7 +5,7 @@ from typing import cast
 
 from .engine.account import Account
 from .engine.connection import Connection
-from .exceptions import NotRegisteredError
+from .exceptions import NotRegisteredError, UsageError
 from .model.events import AnnouncementEvent, IndicatorEvent, IndicatorSignalEvent, MyOrderEvent
 from .model.indicators import Indicator
 from .model.kinds import DataType, Endpoint
@@ -41,12 +41,13 @@ class PrivatePull(Pull):
         client has no interest in your orders, or none in those of its market, :class:`NotReadyError` if nothing was
         told of this one.
         """
+        _check_text("an order's uuid", uuid)
         markets = self._order_markets()
         order = self._account.order(uuid)
         if order is None:
             raise self._interests.not_told(DataType.MY_ORDER, uuid)
         if not ("" in markets or order.code in markets):
-            raise NotRegisteredError(DataType.MY_ORDER.name, order.code)
+            raise NotRegisteredError(((DataType.MY_ORDER.name, order.code),))
         return order
 
     def get_open_orders(self, code: str = "") -> list[MyOrderEvent]:
@@ -60,7 +61,7 @@ class PrivatePull(Pull):
         wanted = normalise_code(code) if code else ""
         markets = self._order_markets()
         if wanted and not ("" in markets or wanted in markets):
-            raise NotRegisteredError(DataType.MY_ORDER.name, wanted)
+            raise NotRegisteredError(((DataType.MY_ORDER.name, wanted),))
         return [
             order
             for order in self._account.open_orders.values()
@@ -73,6 +74,7 @@ class PrivatePull(Pull):
         Raises :class:`NotRegisteredError` if this client has no interest in your assets, :class:`NotReadyError` if
         nothing was told of this one: the exchange tells changes only.
         """
+        _check_text("a currency", currency)
         balance = self.get_my_assets().get(currency.strip().upper())
         if balance is None:
             raise self._interests.not_told(DataType.MY_ASSET, currency)
@@ -97,3 +99,8 @@ class PrivatePull(Pull):
         for want in wants or [Want(DataType.MY_ORDER)]:
             self._interests.find(want)
         return {want.code for want in wants}
+
+
+def _check_text(what: str, given: object) -> None:
+    if not isinstance(given, str):
+        raise UsageError(f"{what} is a text, not {given!r}")

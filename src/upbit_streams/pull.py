@@ -1,5 +1,6 @@
 """The pull side of a client: what it is interested in, and the latest of that from memory."""
 
+import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ from .interests import Interests
 from .model.events import CandleEvent, OrderbookEvent, TickerEvent, TradeEvent
 from .model.indicators import Indicator
 from .model.kinds import DataType, E, Endpoint
-from .pool import Pool
+from .pool import Pool, check_seconds
 from .wire.encode import to_fields
 
 __all__ = ["Pull"]
@@ -82,9 +83,12 @@ class Pull:
 
         Raises :class:`NotReadyError` after ``timeout`` seconds; it names what is missing and tells how the connection
         stands. Raises :class:`AuthenticationError` if the exchange refuses the key, :class:`SubscriptionError` if it
-        refuses one of the interests. Cancelling it has no effect on anything.
+        refuses one of the interests, :class:`UsageError` for a ``timeout`` that is no number of seconds. Cancelling it
+        has no effect on anything.
         """
         self._interests.check_open()
+        # What is left of a time that is over may be less than 0: it is not waited for.
+        check_seconds("a timeout", timeout, least=-math.inf)
         wants = list(self._interests)
         with anyio.move_on_after(timeout):
             for want in wants:
@@ -106,8 +110,10 @@ class Pull:
 
         Raises :class:`AuthenticationError` if the exchange refuses the key, :class:`SubscriptionError` if it refuses
         any of the interests, before or meanwhile, :class:`ScopeError` if the client's scope is left meanwhile,
-        :class:`UsageError` for an asynchronous function. Cancelling it has no effect on anything.
+        :class:`UsageError` for what is no function, or an asynchronous one. Cancelling it has no effect on anything.
         """
+        if not callable(predicate):
+            raise UsageError(f"wait_for() takes a plain function that looks at memory, not {predicate!r}")
         channel = Channel(DropOldest(1))
         await checkpoint()
         with self._interests.watched(channel):
@@ -154,7 +160,8 @@ class Pull:
     ) -> dict[str, TickerEvent]:
         """The latest tickers of these markets, or of all that this client has registered, by code.
 
-        Raises as :meth:`get_ticker`; a :class:`NotReadyError` names all of which none has come yet.
+        Raises as :meth:`get_ticker`; a :class:`NotReadyError` names all of which none has come yet, a
+        :class:`NotRegisteredError` all that are not registered.
         """
         return self.pool.multiple(DataType.TICKER, codes, within=within)
 
@@ -178,9 +185,9 @@ class Pull:
         return self.pool.multiple(DataType.ORDERBOOK, codes, within=within, level=level)
 
     def get_multiple_candles(
-        self, codes: str | Iterable[str] | None, unit: int | str, *, within: float | None = None
+        self, codes: str | Iterable[str] | None = None, unit: int | str = 1, *, within: float | None = None
     ) -> dict[str, CandleEvent]:
-        """The latest candles by code; ``unit`` is minutes as a number, or ``"1s"``. ``None`` for the codes is all. As
+        """The latest candles by code; ``unit`` is minutes as a number, or ``"1s"``. As
         :meth:`get_multiple_tickers`."""
         return self.pool.multiple(DataType.candle(unit), codes, within=within)
 

@@ -54,6 +54,33 @@ async def test_a_cut_has_what_is_registered_of_its_markets() -> None:
             cut[DataType.TRADE, "KRW-SOL"]
 
 
+async def test_a_cut_names_all_that_is_not_registered() -> None:
+    async with open_private_world() as world, world.manager.open_client("strategy") as client:
+        await client.register_interest(DataType.TICKER, "KRW-BTC")
+        for types, missing in [
+            (DataType.TICKER, (("ticker", "KRW-ETH"), ("ticker", "KRW-SOL"))),
+            (None, (("anything", "KRW-ETH"), ("anything", "KRW-SOL"))),
+        ]:
+            with pytest.raises(NotRegisteredError, match=r"of KRW-ETH, \w+ of KRW-SOL") as raised:
+                client.pool.cut(["KRW-BTC", "KRW-ETH", "KRW-SOL"], types)
+            assert raised.value.missing == missing
+
+
+async def test_a_cut_of_what_several_connections_serve_says_how_to_choose() -> None:
+    periods = [indicator("rsi", "5m", period=period) for period in (7, 14)]
+    async with open_private_world() as world, world.manager.open_client("strategy") as client:
+        await client.register_interest([DataType.TICKER, DataType.MY_ORDER], "KRW-BTC")
+        await client.wait_ready()
+        with pytest.raises(UsageError, match=r"asked for is myOrder, ticker; say with types=\.\.\. which are meant"):
+            client.pool.cut("KRW-BTC")
+        await client.register_interest(DataType.INDICATOR, "KRW-BTC", indicators=periods)
+        with pytest.raises(UsageError, match="indicator, myOrder, ticker; say with types="):
+            client.pool.cut("KRW-BTC")
+        with pytest.raises(UsageError, match=r"asked for is myOrder, ticker$"):
+            client.pool.cut("KRW-BTC", [DataType.TICKER, DataType.MY_ORDER])
+        assert list(client.pool.cut("KRW-BTC", DataType.TICKER)) == [(DataType.TICKER, "KRW-BTC")]
+
+
 async def test_a_trade_that_the_new_epoch_repeats_is_of_that_epoch() -> None:
     """Nobody trades for long after a reconnect; the snapshot shows the trade that everybody has had already."""
     async with open_private_world(rate=0.0005, seed=5) as world, world.manager.open_client("strategy") as client:

@@ -1,6 +1,7 @@
 """What a user holds in hand: the manager, its clients and their streams."""
 
 import logging
+from typing import Any
 
 import anyio
 import msgspec
@@ -114,6 +115,49 @@ async def test_bad_input_is_refused_where_it_is_given() -> None:
         with pytest.raises(NotRegisteredError):
             client.get_ticker("KRW-BTC")
         assert not world.exchange.connects, "nothing of this may reach the exchange"
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"types": DataType.TICKER, "codes": None}, "codes are one or an iterable of them, not None"),
+        ({"types": DataType.TICKER, "codes": 5}, "codes are one or an iterable of them, not 5"),
+        ({"types": None, "codes": "KRW-BTC"}, "types are one or an iterable of them, not None"),
+        ({"types": [[]], "codes": "KRW-BTC"}, r"\[\] is not a data type"),
+        ({"types": "KRW-BTC", "codes": DataType.TICKER}, "'KRW-BTC' is not a data type"),
+        ({"types": DataType.INDICATOR, "codes": "KRW-BTC", "indicators": "rsi"}, "'rsi' is not what indicator"),
+        ({"types": DataType.INDICATOR, "codes": "KRW-BTC", "indicators": ["rsi"]}, "'rsi' is not what indicator"),
+        ({"types": DataType.INDICATOR, "codes": "KRW-BTC", "indicators": 5}, "indicators are one or an iterable"),
+        ({"types": DataType.ANNOUNCEMENT, "categories": [5, "x"]}, "there is no category 'x'; the categories are"),
+        ({"types": DataType.ANNOUNCEMENT, "categories": [[]]}, r"there is no category \[\]; the categories are"),
+        ({"types": DataType.ANNOUNCEMENT, "categories": 5}, "categories are one or an iterable of them, not 5"),
+    ],
+)
+async def test_arguments_of_another_kind_are_refused_with_what_they_should_be(asked: dict[str, Any], says: str) -> None:
+    async with open_private_world() as world, world.manager.open_client("strategy") as client:
+        with pytest.raises(UsageError, match=says):
+            await client.register_interest(**asked)
+        assert client.statistics().interests == 0
+
+
+async def test_the_codes_of_a_stream_and_of_a_callback_are_looked_at_like_all_others() -> None:
+    async with open_world() as world, world.manager.open_client("strategy") as client:
+        with pytest.raises(UsageError, match="codes are one or an iterable of them, not None"):
+            client.stream(DataType.TRADE, None)  # type: ignore[call-overload]
+        with pytest.raises(UsageError, match="codes are one or an iterable of them, not 5"):
+            await client.subscribe_trade(5, print)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seconds", ["5", float("nan"), True, 1j])
+async def test_a_timeout_that_is_none_is_refused(seconds: Any) -> None:
+    async with open_world() as world, world.manager.open_client("strategy") as client:
+        await client.register_interest(DataType.TRADE, "KRW-BTC")
+        with pytest.raises(UsageError, match="a timeout is a number of seconds"):
+            await client.wait_ready(seconds)
+        with pytest.raises(UsageError, match="takes a plain function that looks at memory, not "):
+            await client.wait_for(seconds)
+        with pytest.raises(NotReadyError):
+            await client.wait_ready(-1)
 
 
 @pytest.mark.parametrize(

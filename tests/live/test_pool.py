@@ -1,5 +1,6 @@
 """What is read from the pool, and how old it may be."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from tests.support.private import MARKETS, open_private_world
 from tests.support.world import CODES, NumberedSource, open_world, wall
 
 from upbit_streams import (
+    Client,
     Config,
     DataType,
     Endpoint,
@@ -22,6 +24,7 @@ from upbit_streams import (
     UsageError,
     indicator,
     open_manager,
+    signal,
     to_fields,
 )
 from upbit_streams.testing import Refusal, SimulatedExchange, memory_connector
@@ -127,11 +130,49 @@ async def test_several_are_read_at_once_and_one_error_names_all_that_is_missing(
             with pytest.raises(NotReadyError) as missing:
                 client.get_multiple_trades(codes)
             assert missing.value.missing == (("trade", "KRW-ETH"), ("trade", "KRW-XRP"))
-        with pytest.raises(NotRegisteredError, match="KRW-SOL"):
-            client.get_multiple_trades(["KRW-BTC", "KRW-SOL"])
+        with pytest.raises(NotRegisteredError, match="trade of KRW-SOL, trade of KRW-ADA; call") as unknown:
+            client.get_multiple_trades(["KRW-SOL", "KRW-BTC", "krw-ada", "KRW-SOL"])
+        assert unknown.value.missing == (("trade", "KRW-SOL"), ("trade", "KRW-ADA"))
+        assert (unknown.value.type_name, unknown.value.code) == ("trade", "KRW-SOL")
         assert client.get_multiple_trades([]) == {}
-    with pytest.raises(ScopeError):
-        client.get_multiple_trades()
+    for left in (None, (), CODES):
+        with pytest.raises(ScopeError):
+            client.get_multiple_trades(left)
+
+
+async def test_what_is_registered_in_another_way_is_said() -> None:
+    fast, slow = indicator("rsi", "5m", period=7), indicator("rsi", "5m", period=14)
+    high = signal("rsi", "5m", "overbought", period=14, threshold=70)
+    asked_for: list[tuple[Callable[[Client], object], str]] = [
+        (lambda client: client.get_orderbook("KRW-BTC"), "orderbook of KRW-BTC with level=0; pass level=10000, "),
+        (lambda client: client.get_orderbook("KRW-BTC", 100), "with level=100; pass level=10000, "),
+        (lambda client: client.get_orderbook_history("KRW-BTC"), "with level=0; pass level=10000, "),
+        (lambda client: client.get_multiple_orderbooks(), "orderbook with level=0; pass level=10000 or level=1000, "),
+        (
+            lambda client: client.get_multiple_orderbooks(MARKETS),
+            "orderbook of KRW-BTC, orderbook of KRW-ETH with level=0; pass level=10000 or level=1000, ",
+        ),
+        (
+            lambda client: client.get_indicator("KRW-BTC", fast),
+            "indicator of KRW-BTC with indicator('rsi', '5m', period=7); pass indicator('rsi', '5m', period=14), ",
+        ),
+        (
+            lambda client: client.get_indicator_signal(
+                "KRW-BTC", signal("rsi", "5m", "oversold", period=14, threshold=30)
+            ),
+            "pass signal('rsi', '5m', 'overbought', period=14, threshold=70), which is registered, or call ",
+        ),
+        (lambda client: client.get_orderbook("KRW-SOL"), "orderbook of KRW-SOL; call "),
+        (lambda client: client.get_indicator("KRW-ETH", fast), "indicator of KRW-ETH; call "),
+    ]
+    async with open_private_world() as world, world.manager.open_client("strategy") as client:
+        await client.register_interest(DataType.ORDERBOOK, "KRW-BTC", level=10_000)
+        await client.register_interest(DataType.ORDERBOOK, "KRW-ETH", level=1_000)
+        await client.register_interest(DataType.INDICATOR, "KRW-BTC", indicators=slow)
+        await client.register_interest(DataType.INDICATOR_SIGNAL, "KRW-BTC", indicators=high)
+        for read, says in asked_for:
+            with pytest.raises(NotRegisteredError, match=re.escape(says)):
+                read(client)
 
 
 async def test_every_verb_has_a_plural_and_prices_are_those_of_the_tickers() -> None:
@@ -142,6 +183,7 @@ async def test_every_verb_has_a_plural_and_prices_are_those_of_the_tickers() -> 
         await client.wait_ready()
         assert list(client.get_multiple_tickers().items()) == [(code, client.get_ticker(code)) for code in MARKETS]
         assert client.get_multiple_trades(MARKETS) == {code: client.get_trade(code) for code in MARKETS}
+        assert client.get_multiple_candles(unit=5) == client.get_multiple_candles(None, 5)
         assert client.get_multiple_candles(None, 5) == {code: client.get_candle(code, 5) for code in MARKETS}
         assert client.get_multiple_orderbooks() == {code: client.get_orderbook(code) for code in MARKETS}
         assert client.get_multiple_orderbooks(level=10_000) == {"KRW-BTC": client.get_orderbook("KRW-BTC", 10_000)}
@@ -161,6 +203,8 @@ async def test_several_indicators_of_a_market_are_not_taken_for_one() -> None:
         await client.register_interest(DataType.INDICATOR, MARKETS, indicators=[fast])
         await anyio.sleep(700)
         assert list(client.pool.multiple(DataType.INDICATOR)) == list(MARKETS)
+        with pytest.raises(UsageError, match=r"pool\.latest\(DataType\.INDICATOR, code, indicator=\.\.\.\)"):
+            client.pool.multiple(DataType.INDICATOR, MARKETS)
         await client.register_interest(DataType.INDICATOR, "KRW-ETH", indicators=[slow])
         await anyio.sleep(700)
         with pytest.raises(UsageError, match="indicator of KRW-ETH in 2 ways"):
@@ -179,8 +223,12 @@ async def test_what_cannot_be_read_is_an_error_that_says_what_can() -> None:
             lambda: "KRW-BTC" in cut,
             lambda: pool.cut(None),  # type: ignore[arg-type]
             lambda: pool.cut("KRW-BTC", 5),  # type: ignore[arg-type]
+            lambda: pool.cut("KRW-BTC", [[]]),  # type: ignore[list-item]
             lambda: pool.cut(CODES, both | DataType.ORDERBOOK),
             lambda: client.get_multiple_tickers(5),  # type: ignore[arg-type]
+            lambda: client.get_indicator("KRW-BTC", "rsi"),  # type: ignore[arg-type]
+            lambda: client.get_my_asset(None),  # type: ignore[arg-type]
+            lambda: client.get_my_order([]),  # type: ignore[arg-type]
             lambda: pool.latest(both, "KRW-BTC"),  # type: ignore[arg-type]
             lambda: pool.entry(both, "KRW-BTC"),  # type: ignore[arg-type]
             lambda: pool.history(both, "KRW-BTC"),  # type: ignore[arg-type]

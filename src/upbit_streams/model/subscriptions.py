@@ -23,8 +23,12 @@ __all__ = [
     "MAX_COMBINATIONS",
     "Want",
     "Wants",
+    "check_categories",
     "check_servable",
+    "check_type",
     "difference",
+    "kinds_of",
+    "list_of",
     "normalise_code",
     "server_of",
     "serves",
@@ -88,8 +92,7 @@ class Want:
             raise UsageError(f"only KRW markets can be grouped, not {self.code} by {self.level}")
         if (self.categories or self.include_body) and self.type.event is not AnnouncementEvent:
             raise UsageError(f"categories and bodies are for announcements, not for {self.type.name}")
-        if unknown := self.categories.difference(CATEGORIES):
-            raise UsageError(f"there is no category {min(unknown)!r}; the categories are {', '.join(CATEGORIES)}")
+        check_categories(self.categories)
         self._check_indicator()
 
     @property
@@ -147,6 +150,8 @@ class Want:
             raise UsageError(f"an indicator is for the indicator types and needed there; the type is {self.type.name}")
         if self.indicator is None:
             return
+        if not isinstance(self.indicator, Indicator):
+            raise UsageError(f"{self.indicator!r} is not what indicator(...) or signal(...) makes; make one with these")
         if bool(self.indicator.trigger) is not (self.type is DataType.INDICATOR_SIGNAL):
             raise UsageError(f"{self.type.name} takes what indicator() makes, indicator_signal what signal() makes")
         if not self.code.startswith("KRW-"):
@@ -224,6 +229,36 @@ def normalise_code(code: str) -> str:
     return normal
 
 
+def check_categories(categories: Iterable[object]) -> None:
+    """Raise :class:`UsageError` for the first that is none."""
+    if unknown := sorted(repr(each) for each in categories if each not in CATEGORIES):
+        raise UsageError(f"there is no category {unknown[0]}; the categories are {', '.join(CATEGORIES)}")
+
+
+def check_type(kind: object) -> None:
+    """Raise :class:`UsageError` for what is no data type."""
+    if not isinstance(kind, DataType):
+        raise UsageError(f"{kind!r} is not a data type; use one of the constants of DataType, like DataType.TRADE")
+
+
+def list_of(what: str, given: Any) -> list[Any]:
+    """One or several as a list. What each of them is, is looked at elsewhere. Raises :class:`UsageError` for what is
+    neither."""
+    if isinstance(given, str | DataType | Indicator):
+        return [given]
+    if not isinstance(given, Iterable):
+        raise UsageError(f"{what} are one or an iterable of them, not {given!r}")
+    return list(given)
+
+
+def kinds_of(types: DataType[E] | Iterable[DataType[E]]) -> list[DataType[E]]:
+    """One data type or several as a list. Raises :class:`UsageError` for what is none."""
+    kinds = list_of("types", types)
+    for kind in kinds:
+        check_type(kind)
+    return kinds
+
+
 def wants_of(
     types: DataType[E] | Iterable[DataType[E]], codes: str | Iterable[str] = (), **options: Any
 ) -> frozenset[Want]:
@@ -231,15 +266,13 @@ def wants_of(
 
     Raises :class:`UsageError` where codes are missing or make no sense, :class:`InvalidCodeError` for a malformed code.
     """
-    several = (types,) if isinstance(types, DataType | str) else tuple(types)
-    markets = [normalise_code(code) for code in ((codes,) if isinstance(codes, str) else codes)]
-    if not several:
+    kinds = kinds_of(types)
+    markets = [normalise_code(code) for code in list_of("codes", codes)]
+    if not kinds:
         raise UsageError("nothing was asked for: give at least one data type")
     wants: set[Want] = set()
-    for kind in several:
-        if not isinstance(kind, DataType):
-            raise UsageError(f"{kind!r} is not a data type; use one of the constants of DataType, like DataType.TRADE")
-        if kind.codes is Codes.NONE and markets and len(several) == 1:
+    for kind in kinds:
+        if kind.codes is Codes.NONE and markets and len(kinds) == 1:
             raise UsageError(f"{kind.name} is not asked for by market; leave out the codes")
         if kind.codes is Codes.REQUIRED and not markets:
             raise UsageError(f"nothing was asked for: {kind.name} needs at least one market code")
