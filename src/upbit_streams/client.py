@@ -29,7 +29,7 @@ from .model.indicators import Indicator
 from .model.kinds import DataType, E, Endpoint
 from .model.metrics import StreamStatistics
 from .model.notices import EpochEnded, EpochStarted, Lagged, Notice, Stale
-from .model.subscriptions import Wants
+from .model.subscriptions import Wants, list_of
 from .private import PrivatePull
 from .streams import EventStream
 
@@ -177,9 +177,9 @@ class Client(PrivatePull):
         """
         self._interests.check_open()
         # Iterated once here, and again whenever the stream is widened.
-        kinds = types if isinstance(types, DataType | str) else tuple(types)
-        several = indicators if isinstance(indicators, Indicator) else tuple(indicators)
-        chosen = [categories] if isinstance(categories, str) else tuple(categories)
+        kinds = list_of("types", types)
+        several = list_of("indicators", indicators)
+        chosen = list_of("categories", categories)
 
         def wants_for(codes: str | Iterable[str]) -> Wants:
             return wants_of_call(
@@ -420,3 +420,4 @@ class Client(PrivatePull):
         for stream in [*self._streams]:
             stream.close()
         self._interests.close()
+        self._idleness.stop()

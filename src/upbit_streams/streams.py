@@ -14,7 +14,7 @@ from .exceptions import InvalidConfigError, ScopeError, UsageError
 from .model.events import Event
 from .model.metrics import StreamStatistics
 from .model.notices import Notice
-from .model.subscriptions import Want, Wants, normalise_code
+from .model.subscriptions import Want, Wants, list_of, normalise_code
 
 __all__ = ["Batches", "EventStream"]
 
@@ -101,7 +101,7 @@ class EventStream(anyio.AsyncContextManagerMixin, Generic[E_co]):
         not brought back.
         """
         channel = self._by_market()
-        markets = _several(codes)
+        markets = list_of("codes", codes)
         # No codes are all markets to some types, and an error to others.
         asked = self._more(markets) if markets else {}
         new = {hub: more for hub, wants in asked.items() if (more := wants - self._parts[hub])}
@@ -125,7 +125,7 @@ class EventStream(anyio.AsyncContextManagerMixin, Generic[E_co]):
         :meth:`widen`.
         """
         channel = self._by_market()
-        markets = {normalise_code(code) for code in _several(codes)}
+        markets = {normalise_code(code) for code in list_of("codes", codes)}
         have = {want.code for wants in self._parts.values() for want in wants if want.code}
         if missing := markets - have:
             raise UsageError(
@@ -245,10 +245,6 @@ def _check_room(policy: Policy, wants: Collection[Want], waiting: Collection[Has
             + (f", with {gone} that it was narrowed by and that wait" if gone else "")
             + f"; give it a capacity of at least {len(topics)}"
         )
-
-
-def _several(codes: str | Iterable[str]) -> list[str]:
-    return [codes] if isinstance(codes, str) else list(codes)
 
 
 def _not_entered() -> ScopeError:

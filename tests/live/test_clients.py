@@ -259,3 +259,15 @@ async def test_a_thousand_clients_start_with_one_request_and_leave_nothing() -> 
         # Events are unknown to the garbage collector, but not to this. It was seen to be 140 more; one small object a
         # client would be a thousand, and each had a stream, wants, events and a task.
         assert more_blocks - blocks < _CLIENTS // 2
+
+
+async def test_the_idle_time_of_a_client_that_was_left_stands_still() -> None:
+    async with open_world() as world:
+        async with world.manager.open_client("strategy") as client:
+            await client.register_interest(DataType.TRADE, "KRW-BTC")
+            world.manager.clients()
+            await anyio.sleep(60)
+        left = client.statistics()
+        await anyio.sleep(60)
+        assert client.statistics() == left
+        assert left.idle_seconds == pytest.approx(60, abs=10)

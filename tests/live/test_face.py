@@ -137,6 +137,8 @@ async def test_arguments_of_another_kind_are_refused_with_what_they_should_be(as
     async with open_private_world() as world, world.manager.open_client("strategy") as client:
         with pytest.raises(UsageError, match=says):
             await client.register_interest(**asked)
+        with pytest.raises(UsageError, match=says):
+            client.stream(**asked)
         assert client.statistics().interests == 0
 
 
@@ -146,6 +148,10 @@ async def test_the_codes_of_a_stream_and_of_a_callback_are_looked_at_like_all_ot
             client.stream(DataType.TRADE, None)  # type: ignore[call-overload]
         with pytest.raises(UsageError, match="codes are one or an iterable of them, not 5"):
             await client.subscribe_trade(5, print)  # type: ignore[arg-type]
+        async with client.stream(DataType.TRADE, "KRW-BTC") as trades:
+            for change in (trades.widen, trades.narrow):
+                with pytest.raises(UsageError, match="codes are one or an iterable of them, not 5"):
+                    change(5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("seconds", ["5", float("nan"), True, 1j])

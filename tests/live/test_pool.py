@@ -240,6 +240,7 @@ async def test_what_cannot_be_read_is_an_error_that_says_what_can() -> None:
                 read()
         assert (DataType.TRADE, "krw-btc") in cut
         assert (DataType.TICKER, "KRW-BTC") not in cut
+        assert (DataType.TRADE, "XX") not in cut
         assert list(cut) == list(cut.events) == [(DataType.TRADE, code) for code in CODES]
         with pytest.raises(TypeError):
             cut.events[DataType.TRADE, "KRW-BTC"] = cut[DataType.TRADE, "KRW-ETH"]  # type: ignore[index]

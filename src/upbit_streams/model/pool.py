@@ -6,7 +6,7 @@ from typing import Any, Generic, cast
 
 import attrs
 
-from ..exceptions import UsageError
+from ..exceptions import InvalidCodeError, UsageError
 from .epoch import Epoch
 from .events import Event
 from .kinds import DataType, E
@@ -69,7 +69,10 @@ class Cut:
         return cast("E", found)
 
     def __contains__(self, key: object) -> bool:
-        return _normal(key) in self.events
+        try:
+            return _normal(key) in self.events
+        except InvalidCodeError:
+            return False
 
     def __iter__(self) -> Iterator[tuple[DataType[Any], str]]:
         """The types and markets."""
