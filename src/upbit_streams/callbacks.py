@@ -127,13 +127,15 @@ async def _called(function: Callable[[Any], Awaitable[object] | object], value: 
         result = function(value)
         if isinstance(result, Awaitable):
             await result
+        return
     except anyio.get_cancelled_exc_class() as cancelled:  # noqa: ASYNC103 -- what nobody has asked for is no cancellation
         if anyio.get_current_task().has_pending_cancellation():
             raise
-        raise UsageError(
-            f"{_name(function)} was cancelled by what it has awaited, and nobody has cancelled its subscription; catch "
-            "that where it is awaited"
-        ) from cancelled
+        why = cancelled
+    raise UsageError(
+        f"{_name(function)} was cancelled by what it has awaited, and nobody has cancelled its subscription; "
+        "catch that where it is awaited"
+    ) from why
 
 
 def _check_function(function: object, what: str) -> None:
