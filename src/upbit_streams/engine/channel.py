@@ -29,6 +29,40 @@ class Channel:
     of taking, and one that is cancelled leaves everything as it was.
     """
 
+    # It is looked at for every event: slots are found faster, however many there are.
+    __slots__ = (
+        "_behind",
+        "_blocked",
+        "_blocked_seconds",
+        "_buffer",
+        "_closed",
+        "_coalesced",
+        "_delivered",
+        "_dropped",
+        "_failures",
+        "_filled_at",
+        "_high_water",
+        "_is_awaited",
+        "_is_overdue",
+        "_is_patient",
+        "_is_plain",
+        "_is_showing",
+        "_left",
+        "_missed",
+        "_news",
+        "_notices",
+        "_places",
+        "_published",
+        "_put",
+        "_refusal",
+        "_room",
+        "_takes",
+        "_tells_losses",
+        "_throttled",
+        "_unshown",
+        "_waiters",
+    )
+
     def __init__(self, policy: Policy, *, notices: Collection[type[Notice]] = ()) -> None:
         self._buffer = policy.buffer()
         self._notices = Notices(notices) if notices else None
@@ -277,16 +311,8 @@ class Channel:
 
     def _take(self) -> Any:
         """What comes next; None if there is nothing."""
-        if self._notices is not None and (notice := self._notices.next_before(self._front())) is not None:
-            if isinstance(notice, Lagged) and self._behind is None:
-                place, event = self._buffer.front(self._places), self._buffer.take()
-                self._behind = None if event is None else (place, event)
-            return notice
-        if self._behind is not None:
-            self._high_water = max(self._high_water, self._count_waiting())
-            (_, event), self._behind = self._behind, None
-            self._delivered += 1
-            return event
+        if self._notices is not None and (item := self._take_beside()) is not None:
+            return item
         event = self._buffer.take()
         if event is None:
             return None
@@ -298,6 +324,20 @@ class Channel:
                 self._break(f"{waiting} events in a buffer of {self._buffer.capacity}")
         if self._is_patient:
             self._give_room()
+        return event
+
+    def _take_beside(self) -> Any:
+        """What comes next, if it is not in the buffer."""
+        if self._notices is not None and (notice := self._notices.next_before(self._front())) is not None:
+            if isinstance(notice, Lagged) and self._behind is None:
+                place, event = self._buffer.front(self._places), self._buffer.take()
+                self._behind = None if event is None else (place, event)
+            return notice
+        if self._behind is None:
+            return None
+        self._high_water = max(self._high_water, self._count_waiting())
+        (_, event), self._behind = self._behind, None
+        self._delivered += 1
         return event
 
     def _give_room(self) -> None:
