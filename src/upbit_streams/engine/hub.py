@@ -164,7 +164,7 @@ class Hub:
         for route in self._all_routes():
             route.awaited = 0
             route.asked_at = None
-            self._look_again(route)
+            route.look_again()
             if not route.want.type.has_snapshot:
                 route.served = None
         for channel in self._consumers:
@@ -400,7 +400,7 @@ class Hub:
             if event.stream_type == "SNAPSHOT" and trade in route.recent:
                 is_news = self._repeat(route, event, trade, newcomers)
                 if route.confirm(event, trade):
-                    self._look_again(route)
+                    route.look_again()
                 self.repeated += not is_news
                 return is_news
             route.recent.append(trade)
@@ -440,13 +440,6 @@ class Hub:
                 told.remove(event.sequential_id)
             if route is not None and channel in route.consumers:
                 route.owed[channel] = None
-
-    def _look_again(self, route: Route) -> None:
-        """What is known of a topic has become another thing without anything new for those who are fed."""
-        if (latest := route.latest) is not None:
-            for channel in route.watchers:
-                if channel in route.consumers:
-                    channel.put(latest)
 
     def _begin_if_served(self, channel: Channel, consumer: Consumer) -> None:
         """Tell who is told of epochs of the present one, if that serves all it wants, and it was not told so."""

@@ -161,6 +161,13 @@ class Route:
         """Everybody who is or will be fed."""
         return [*self.consumers, *self.waiting]
 
+    def look_again(self) -> None:
+        """What is known has become another thing without anything new for those who are fed: have watchers look."""
+        if self.latest is not None:
+            for channel in self.watchers:
+                if channel in self.consumers:
+                    channel.put(self.latest)
+
     def wake(self) -> None:
         """Let everybody look who waits for this route."""
         self.arrived.set()
