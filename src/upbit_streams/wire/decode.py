@@ -9,6 +9,7 @@ again slowly and with tolerance (see :mod:`upbit_streams.wire.tolerant`): most o
 exchange that has moved on.
 """
 
+import types
 from collections.abc import Callable, Iterable
 from typing import Any, Union
 
@@ -37,7 +38,7 @@ class Decoder:
         )
         event: Any = Union[classes]  # noqa: UP007 -- made from a tuple
         self._is_list = format.is_list
-        self._decode: Any = msgspec.json.Decoder(list[event] if format.is_list else event).decode
+        self._decode: Any = msgspec.json.Decoder(types.GenericAlias(list, event) if format.is_list else event).decode
         self._tolerant = TolerantDecoder(format)
         self.drift = DriftLog(shown)
         """Where the exchange's frames differ from the table."""
