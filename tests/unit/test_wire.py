@@ -561,6 +561,25 @@ def test_a_frame_that_is_nothing_known_is_a_value_with_a_bounded_sample(frame: b
     assert len(bad.sample) <= 200
 
 
+@pytest.mark.parametrize("format", list(Format))
+def test_a_bad_frame_tells_of_which_event_it_was_to_be(format: Format) -> None:
+    good = convert(TRADE % b"", format)
+    for bad in (
+        good.replace(b"0.00077720", b"{}"),
+        good.replace(b"0.00077720", b"nothing"),
+        good.replace(b",", b" , ").replace(b":", b" : ").replace(b"0.00077720", b"{"),
+        good[:60],
+    ):
+        found, [reply] = Decoder(format).decode([bad], EPOCH, 0.0)
+        assert not found
+        assert isinstance(reply, BadFrame)
+        assert (reply.type, reply.code) == ("trade", "KRW-BTC")
+        assert reply.payload == bad.removeprefix(b"[").removesuffix(b"]") or reply.payload == bad
+    _, [reply] = Decoder(format).decode([b'{"type":7,"code":"KRW-BTC","x":"' + b"y" * 1_000_000], EPOCH, 0.0)
+    assert isinstance(reply, BadFrame)
+    assert (reply.type, reply.code, len(reply.payload)) == ("", "KRW-BTC", 16 * 1024)
+
+
 @given(frame=st.one_of(st.binary(), st.text(), st.recursive(st.none() | st.text(), st.lists).map(json.dumps)))
 def test_no_frame_ever_raises(frame: bytes | str) -> None:
     for decoder in DECODERS.values():

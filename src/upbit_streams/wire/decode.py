@@ -21,7 +21,7 @@ from ..model.events import Event
 from ..model.kinds import Format
 from .drift import DriftLog
 from .fields import TABLE
-from .replies import BadFrame, Reply, sample_of
+from .replies import Reply, bad_frame
 from .shapes import wire_class
 from .tolerant import TolerantDecoder
 
@@ -64,7 +64,7 @@ class Decoder:
                 continue
             if is_list:
                 if not event:
-                    replies.append(BadFrame("an empty array", sample_of(frame)))
+                    replies.append(bad_frame("an empty array", frame))
                 events.extend(event)
                 for each in event:
                     force_setattr(each, "epoch", epoch)

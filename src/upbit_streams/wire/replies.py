@@ -1,5 +1,6 @@
 """What the exchange says that is not an event (protocol sections 2.5, 4.8, 5 and 6)."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,12 +13,20 @@ __all__ = [
     "StatusReply",
     "Subscribed",
     "SubscriptionsReply",
+    "bad_frame",
     "control_reply",
     "sample_of",
 ]
 
 _SAMPLE = 200
 """How much of a frame that nobody understands is kept, to show to a person."""
+
+
+_MOST_PAYLOAD = 16 * 1024
+"""How much of it is kept for a program. The largest event known, a full order book, has 4 KiB."""
+# A frame that cannot be parsed may tell what it was to be all the same. Names within an object come after these.
+_TYPE = re.compile(r'"(?:type|ty)"\s*:\s*"([^"\\]{1,50})"')
+_CODE = re.compile(r'"(?:code|cd)"\s*:\s*"([^"\\]{1,50})"')
 
 
 def _short(content: Any) -> str:
@@ -67,10 +76,21 @@ class SubscriptionsReply:
 
 @attrs.frozen
 class BadFrame:
-    """A frame, or an element of one, that is neither an event nor a reply. Both texts are short, whatever was sent."""
+    """A frame, or an element of one, that is neither an event nor a reply.
+
+    ``sample``, ``type`` and ``code`` are the exchange's text: show them only as what may be shown of such text.
+    """
 
     why: str = attrs.field(converter=_short)
+    """What is wrong with it; short, whatever was sent."""
     sample: str
+    """The first 200 characters."""
+    type: str = attrs.field(default="", converter=_short)
+    """The exchange's name of the data type, as it stands in the frame; empty if that cannot be read."""
+    code: str = attrs.field(default="", converter=_short)
+    """The market, as it stands in the frame; empty if that cannot be read."""
+    payload: bytes = attrs.field(default=b"", repr=False)
+    """The raw bytes of the frame, or of the element of an array; at most the first 16 KiB."""
 
 
 Reply = ErrorReply | StatusReply | SubscriptionsReply | BadFrame
@@ -96,6 +116,15 @@ def control_reply(fields: Mapping[str, Any]) -> Reply | None:
             else None,
         )
     return None
+
+
+def bad_frame(why: str, frame: bytes | str) -> BadFrame:
+    """The bad frame that a frame or an element of one is, with all that can be read of it."""
+    payload = frame[:_MOST_PAYLOAD]
+    payload = payload.encode("utf-8", "replace") if isinstance(payload, str) else bytes(payload)
+    text = payload.decode("utf-8", "replace")
+    kind, code = _TYPE.search(text), _CODE.search(text)
+    return BadFrame(why, sample_of(frame), kind[1] if kind else "", code[1] if code else "", payload)
 
 
 def sample_of(frame: bytes | str) -> str:

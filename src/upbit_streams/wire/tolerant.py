@@ -13,7 +13,7 @@ from ..model.events import Event, UnknownEvent
 from ..model.kinds import Format
 from .drift import DriftLog
 from .fields import TABLE, Field, Kind
-from .replies import BadFrame, Reply, control_reply, sample_of
+from .replies import BadFrame, Reply, bad_frame, control_reply
 from .shapes import wire_class
 
 __all__ = ["TolerantDecoder"]
@@ -53,23 +53,23 @@ class TolerantDecoder:
         try:
             elements = _elements(frame.encode() if isinstance(frame, str) else bytes(frame))
         except Exception as worse:  # noqa: BLE001 -- not JSON, not UTF-8, too deep: a frame must not end the reader
-            replies.append(BadFrame(str(worse) or type(worse).__name__, sample_of(frame)))
+            replies.append(bad_frame(str(worse) or type(worse).__name__, frame))
             return events
         if not elements:
-            replies.append(BadFrame("an empty array", sample_of(frame)))
+            replies.append(bad_frame("an empty array", frame))
         bad = 0
         for element in elements:
             try:
                 found = self._element(element, why, drift)
             except Exception as worse:  # noqa: BLE001 -- one bad element must not cost the good ones beside it
-                found = BadFrame(str(worse) or type(worse).__name__, sample_of(element))
+                found = bad_frame(str(worse) or type(worse).__name__, element)
             if isinstance(found, Event):
                 events.append(found)
                 continue
             replies.append(found)
             bad += isinstance(found, BadFrame)
             if bad == _MOST_BAD_ELEMENTS:
-                replies.append(BadFrame("the rest of an array with too much that is not understood", sample_of(frame)))
+                replies.append(bad_frame("the rest of an array with too much that is not understood", frame))
                 break
         return events
 
@@ -81,9 +81,9 @@ class TolerantDecoder:
             simple, type_name = not simple, other
         if _is_control(head, has_type=bool(type_name)):
             reply = control_reply(msgspec.json.decode(element))
-            return reply or BadFrame(why, sample_of(element))
+            return reply or bad_frame(why, element)
         if not type_name:
-            return BadFrame(why, sample_of(element))
+            return bad_frame(why, element)
         if simple is not self._simple:
             drift.note("other format", type_name, element)
         if type_name not in TABLE:
@@ -92,7 +92,7 @@ class TolerantDecoder:
         try:
             event: Event = _lenient(type_name, simple)(element)
         except msgspec.MsgspecError as wrong:
-            return BadFrame(f"{type_name}: {wrong}", sample_of(element))
+            return bad_frame(f"{type_name}: {wrong}", element)
         for what, where in sorted(_drift_of(element, TABLE[type_name], type_name, simple=simple)):
             drift.note(what, where, element)
         return event
