@@ -1,5 +1,6 @@
 """Both backends in every test that waits, in virtual time. Tests over real sockets bring their own clock."""
 
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import hypothesis
 import pytest
 
+from upbit_streams.engine import connects
 from upbit_streams.testing import SimulatedExchange, run, virtual_backend
 
 # An example here is a whole run of the library with its own event loop, so what counts is not how long one takes.
@@ -56,3 +58,9 @@ def breaches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     yield
     if request.node.get_closest_marker("breaches") is None:
         assert [breach for one in told for breach in one] == []
+
+
+@pytest.fixture(autouse=True)
+def own_connects(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test that lives in real time is a process of its own to the exchange: none waits for what another did."""
+    monkeypatch.setattr(connects, "of_process", connects.Connects(time.monotonic))  # noqa: TID251 -- as there

@@ -12,6 +12,7 @@ from .auth import Credentials, KeySource
 from .client import Client
 from .engine.account import Account
 from .engine.connection import Connection
+from .engine.connects import connects_of
 from .engine.hub import Hub
 from .engine.independence import Witness
 from .engine.keepers import Keepers
@@ -25,14 +26,10 @@ from .model.health import Health, PerformanceMetrics
 from .model.kinds import Endpoint
 from .model.memory import MemoryBound
 from .model.metrics import ConnectionStatus, Independence
-from .rules.rate_limit import CONNECTS, RateLimit
 from .transport.interface import Connector
 from .transport.websocket import connect
 
 __all__ = ["Manager", "current_manager", "open_manager"]
-
-# The exchange counts connects by address, so all managers of a run share one limit.
-_connects: RunVar[RateLimit] = RunVar("upbit_streams_connects")
 
 # Of the running event loop, not of the process: two loops in two threads do not see each other's managers.
 _managers: RunVar[dict[str, "Manager"]] = RunVar("upbit_streams_managers")
@@ -176,7 +173,9 @@ async def open_manager(
     function that gets them before every handshake. Without, they are taken from ``UPBIT_ACCESS_KEY`` and
     ``UPBIT_SECRET_KEY`` in the environment when they are first needed. ``connector`` opens connections; tests and
     proxies bring their own. ``wall`` tells seconds since the Unix epoch, and ``draw`` a random number from 0 to 1 for
-    the spread of reconnects; tests make both predictable.
+    the spread of reconnects; tests make both predictable. In virtual time a ``wall`` has to be given that moves with
+    the event loop's clock. A manager with a ``wall`` of its own shares the exchange's limit of connects with those of
+    its event loop only; all others share it in the whole process, in whatever threads and loops they are.
 
     Raises :class:`DuplicateNameError` while another manager of this name is open in this event loop.
     """
@@ -187,7 +186,7 @@ async def open_manager(
     managers = _open_managers()
     if name in managers:
         raise DuplicateNameError(f"a manager named {name!r} is open already; give the second one another name")
-    account, login, witness, connects = Account(), Login(credentials), Witness(), _connect_limit()
+    account, login, witness, connects = Account(), Login(credentials), Witness(), connects_of(wall)
     hubs = {
         Endpoint.PUBLIC: Hub(),
         Endpoint.PRIVATE: Hub(account, confirms=True),
@@ -243,15 +242,6 @@ def _problem_with(credentials: object) -> str:
         return ""
     kind = type(credentials).__name__
     return f"credentials must be Credentials(access_key, secret_key), or a function that gives them, not a {kind}"
-
-
-def _connect_limit() -> RateLimit:
-    try:
-        return _connects.get()
-    except LookupError:
-        limit = RateLimit(CONNECTS)
-        _connects.set(limit)
-        return limit
 
 
 def _open_managers() -> dict[str, Manager]:

@@ -19,10 +19,10 @@ from ..rules.backoff import delay, next_failures
 from ..rules.health import Counts, Standing
 from ..rules.lifecycle import Step, follow
 from ..rules.login import refused_handshake
-from ..rules.rate_limit import RateLimit
 from ..rules.refusals import block_seconds
 from ..transport.interface import Connector, Transport
 from ..wire.decode import Decoder
+from .connects import Connects
 from .epoch_scope import Counters, EpochScope
 from .hub import Hub
 from .independence import Witness
@@ -44,7 +44,7 @@ class Connection:
         config: Config,
         hub: Hub,
         connector: Connector,
-        connects: RateLimit,
+        connects: Connects,
         login: Login | None,
         witness: Witness,
         wall: Callable[[], float],
@@ -165,7 +165,7 @@ class Connection:
 
     def _pause(self) -> float:
         pause = delay(self._failures, self._config.backoff, self._draw())
-        pause = max(pause, self._connects.wait(anyio.current_time()))
+        pause = max(pause, self._connects.wait())
         _log.info("%s: %s; next attempt in %.1f s", self.name, self._reason, pause)
         return pause
 
@@ -178,7 +178,7 @@ class Connection:
             if self._access_key != self._login.access_key:
                 self._access_key = self._login.access_key
                 self.hub.forget_account()
-        await self._pass_connect_limit()
+        await self._connects.take_turn()
         refused: HandshakeRefusedError
         try:
             transport = await self._connector(self._url, self._config, token)
@@ -189,7 +189,7 @@ class Connection:
             self._heed(why)
         finally:
             # The exchange saw it at some moment between its start and its end, so it counts at both.
-            self._connects.record(anyio.current_time())
+            self._connects.record()
         if self._login is not None:
             refused = HandshakeRefusedError(refused.url, refused.status, self._shown(refused.body))
             raise refused_handshake(refused) or refused
@@ -197,11 +197,10 @@ class Connection:
 
     def _heed(self, refused: HandshakeRefusedError) -> None:
         """If the exchange wants nobody to connect for a while, nobody does, of all that share the limit."""
-        now = anyio.current_time()
-        blocked = block_seconds(refused.status, refused.body, self._wall(), self._connects.blocks_before(now))
+        wall = self._wall()
+        blocked = self._connects.block(partial(block_seconds, refused.status, refused.body, wall))
         if blocked is not None:
             _log.info("%s: refused with status %d; no connects for %.1f s", self.name, refused.status, blocked)
-            self._connects.block(now, now + blocked)
 
     async def _live(self, transport: Transport) -> AuthenticationError | None:
         """One epoch. Returns the refusal, if it ended with one of the login."""
@@ -342,9 +341,3 @@ class Connection:
                 self._take(Step.UNWANTED)
             self._witness.trouble_ended(self.name)
             await self.hub.wants.changed.wait()
-
-    async def _pass_connect_limit(self) -> None:
-        # Nothing awaits between the look and the record, so two connections can never take the same place.
-        while (pause := self._connects.wait(anyio.current_time())) > 0:  # noqa: ASYNC110 -- waits for the clock alone
-            await anyio.sleep(pause)
-        self._connects.record(anyio.current_time())
