@@ -173,6 +173,16 @@ def machines(session: nox.Session) -> None:
 
 
 @nox.session(python=NEWEST)
+def mutants(session: nox.Session) -> None:
+    """Change the library in small ways, one at a time, and print how many of the changes a test notices.
+
+    It takes 200 of some thousands, drawn with a seed, and some minutes; ``--sample 30`` after ``--`` is a short one.
+    """
+    _install(session, "tests")
+    session.run("python", "-m", "tests.mutants.run", *session.posargs)
+
+
+@nox.session(python=NEWEST)
 def chaos(session: nox.Session) -> None:
     """Let both backends live through a month of faults, and write what came of it into the docs. It takes some minutes.
 

@@ -261,3 +261,25 @@ async def test_what_one_connection_refuses_is_registered_with_none(refusing: Dat
                 await client.register_interest([DataType.TRADE, DataType.INDICATOR], "KRW-C1", indicators=rsi)
             assert client.statistics().interests == 0
             assert not any(hub.wants.union for hub in hubs)
+
+
+async def test_what_is_exactly_as_old_as_it_may_be_is_fresh() -> None:
+    # A clock whose numbers have no fraction that is rounded.
+    exchange = SimulatedExchange(NumberedSource(8.0))
+    connect = memory_connector(exchange, anyio.current_time)
+    async with (
+        open_manager(Config(url="ws://memory"), connector=connect, wall=anyio.current_time) as manager,
+        manager.open_client("strategy") as client,
+    ):
+        await client.register_interest(DataType.TRADE, "KRW-BTC")
+        async with client.stream(DataType.TRADE, "KRW-BTC") as trades:
+            async for trade in trades:
+                assert client.get_trade("KRW-BTC", within=0) == trade
+                assert client.pool.multiple(DataType.TRADE, within=0) == {"KRW-BTC": trade}
+                break
+        await anyio.sleep(0.25)
+        age = client.pool.entry(DataType.TRADE, "KRW-BTC").age
+        assert age == pytest.approx(0.25)
+        assert client.get_trade("KRW-BTC", within=age) == trade
+        with pytest.raises(StaleDataError):
+            client.get_trade("KRW-BTC", within=age - 1e-6)

@@ -15,7 +15,9 @@ from upbit_streams import (
     Config,
     ConnectionState,
     DataType,
+    EpochStarted,
     EventStream,
+    HandshakeRefusedError,
     NotReadyError,
     ScopeError,
     Secret,
@@ -260,3 +262,57 @@ async def test_a_stream_that_outlives_its_client_asks_for_nothing_any_more() -> 
         assert world.manager.metrics().subscriptions == 0
         assert streams[0].statistics() == ledger
         assert ledger.published == ledger.delivered + ledger.buffered > 10
+
+
+async def test_what_is_missing_begins_when_the_last_answered_ping_was_sent() -> None:
+    """What the exchange sent after that may not have been read, although its pong was."""
+    made: list[_Slow] = []
+    async with (
+        open_manager(
+            Config(url="ws://memory"), connector=_slow_connector(made, pong_after=3.0), wall=wall, draw=lambda: 0.5
+        ) as manager,
+        manager.open_client("strategy") as client,
+        client.stream(DataType.TRADE, CODES, notices=True) as stream,
+    ):
+        begun = wall()
+        await anyio.sleep(24)
+        assert made[0].pings == [pytest.approx(begun - wall() + anyio.current_time() + 20.0, abs=0.1)]
+        pinged = wall() - anyio.current_time() + made[0].pings[0]
+        await made[0].inner.aclose()
+        await anyio.sleep(5)
+        first, second = [item for item in await stream.receive_batch() if isinstance(item, EpochStarted)]
+        assert (first.epoch.number, first.missing_from, first.down) == (1, None, None)
+        assert second.missing_from == pytest.approx(pinged, abs=1e-3)
+
+
+async def test_what_brings_nothing_in_this_epoch_is_unanswered_whatever_it_brought_in_the_last() -> None:
+    async with open_world() as world, world.manager.open_client("strategy") as client:
+        await client.register_interest(DataType.TRADE, CODES)
+        await client.wait_ready()
+        await anyio.sleep(15)
+        assert world.manager.status().unanswered == ()
+        world.source.muted = frozenset(CODES[:1])
+        world.exchange.end_sessions(wall())
+        await anyio.sleep(9)
+        assert world.manager.status().unanswered == ()
+        await anyio.sleep(3)
+        assert world.manager.status().unanswered == (("trade", CODES[0]),)
+
+
+async def test_l3_a_connect_counts_when_it_begins_and_when_it_ends() -> None:
+    """The exchange sees it somewhere between, so one that took long is seen together with those that came after it."""
+    seen: list[float] = []
+
+    async def refusing(url: str, config: Config, token: Secret | None) -> Transport:
+        await anyio.sleep(0.0 if seen else 1.0)
+        seen.append(anyio.current_time())
+        raise HandshakeRefusedError(url, 503, "maintenance")
+
+    async with (
+        open_manager(Config(url="ws://memory"), connector=refusing, wall=wall, draw=lambda: 0.0) as manager,
+        manager.open_client("strategy") as client,
+        client.stream(DataType.TRADE, CODES),
+    ):
+        await anyio.sleep(20)
+    assert len(seen) > 20
+    assert all(later - sooner > 1.0 for sooner, later in zip(seen, seen[5:], strict=False))

@@ -579,3 +579,29 @@ async def test_a_market_that_is_quiet_keeps_its_place_whatever_else_comes_and_go
             stream.widen("KRW-XRP")
             await anyio.sleep(1)
             assert stream.statistics().dropped == 0
+
+
+@pytest.mark.parametrize("kind", [DataType.TRADE, DataType.MY_ORDER], ids=lambda kind: kind.name)
+async def test_a_stream_of_two_connections_is_widened_on_both_or_on_none(kind: DataType[Any]) -> None:
+    """Whichever of them refuses the market."""
+    taken, refused = MARKETS
+    async with (
+        open_private_world() as world,
+        world.manager.open_client("strategy") as client,
+        anyio.create_task_group() as group,
+    ):
+        fault = RefuseWant(type=kind.name, code=refused, lasts=1e6)
+        group.start_soon(play, [fault], world.exchange, wall)
+        async with (
+            client.stream([DataType.TRADE, DataType.MY_ORDER], taken, notices=False) as stream,
+            client.stream(kind, refused) as other,
+        ):
+            with pytest.raises(SubscriptionError):
+                await other.receive()
+            for _ in range(2):
+                _refused(stream, "widen", [refused], SubscriptionError)
+            await anyio.sleep(10)
+            assert {event.code for event in _drained(stream)} == {taken}
+            with pytest.raises(UsageError, match="which it does not have"):
+                stream.narrow(refused)
+        group.cancel_scope.cancel()

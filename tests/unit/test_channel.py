@@ -1,5 +1,6 @@
 """The buffer between the hub and a consumer: its ledger, its policies, its notices and its failures."""
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -423,3 +424,62 @@ async def test_notices_of_many_markets_cost_little() -> None:
             channel.tell(Stale(EPOCHS[1], "trade", f"KRW-{number}", 60.0, 1.0))
         channel.end(EPOCHS[1], "test", 0.0, 0.0)
         assert len(await channel.receive_batch()) == 3002
+
+
+async def test_of_several_lives_without_an_event_between_them_one_is_told() -> None:
+    for lives in (2, 3, 5):
+        with _channel(DropOldest(4), notices=ALL) as channel:
+            for number in range(1, lives + 1):
+                channel.begin(EPOCHS[number], number * 5.0)
+                if number in (1, lives):
+                    channel.put(_trade(number, EPOCHS[number]))
+                channel.end(EPOCHS[number], "test", number * 5.0 + 3.0, number * 5.0 + 4.0)
+            items = await channel.receive_batch()
+            assert [type(item) for item in items] == [
+                EpochStarted,
+                TradeEvent,
+                EpochEnded,
+                EpochStarted,
+                TradeEvent,
+                EpochEnded,
+            ]
+            assert items[3] == EpochStarted(EPOCHS[lives], 8.0, lives * 5.0, 5.0 * (lives - 1) - 4.0)
+            assert items[2] == EpochEnded(EPOCHS[1], "test", 9.0)
+
+
+async def test_e4_the_ledger_of_a_channel_that_was_closed_has_all_that_waited() -> None:
+    """Also what stood behind a loss that was told."""
+    for told in range(4):
+        with _channel(DropOldest(2), notices=ALL) as channel:
+            channel.begin(EPOCHS[1], 0.0)
+            for number in range(5):
+                channel.put(_trade(number, EPOCHS[1]))
+            for _ in range(told):
+                channel.receive_nowait()
+        ledger = channel.statistics()
+        assert ledger.published == 5
+        assert ledger.published == ledger.delivered + ledger.dropped + ledger.buffered
+        assert ledger.buffered == (1 if told == 3 else 2)
+        assert ledger.high_water == 2
+
+
+@pytest.mark.parametrize("slow", [0.0, 0.25])
+@pytest.mark.parametrize("day_after", [1.75e9, 1000.0])
+async def test_no_connection_was_down_for_less_than_no_time(slow: float, day_after: float) -> None:
+    """Whatever the time of day is in both epochs, also if somebody has set the clock back, or to 1970: what is left of
+    it is the rounding of large numbers."""
+    draw = random.Random(1)
+    for _ in range(100):
+        ended, day = draw.uniform(0.0, 1e6), draw.uniform(1.7e9, 1.8e9)
+        first = Epoch("public", 1, day, day - 1.0, "test")
+        second = Epoch("public", 2, day_after, day_after - (ended + slow), "test")
+        with _channel(DropOldest(4), notices=ALL) as channel:
+            channel.begin(first, day)
+            channel.put(_trade(1, first))
+            channel.end(first, "test", day, ended + first.wall_offset)
+            channel.begin(second, day_after)
+            *_, told = await channel.receive_batch()
+        assert isinstance(told, EpochStarted)
+        assert told.down is not None
+        assert told.down >= 0.0
+        assert told.down == pytest.approx(slow, abs=1e-5)

@@ -96,3 +96,7 @@ def test_however_many_are_told_of_a_block_it_is_one_of_a_row(blocks: list[tuple[
     limit.block(now, now + 1)
     limit.passed()  # it was on its way before the block
     assert limit.blocks_before(now) == 0
+
+
+def test_the_first_waits_are_of_the_initial_length_and_double_from_then_on() -> None:
+    assert [delay(failures, BACKOFF, 1.0) for failures in range(8)] == [0.5, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0]
