@@ -1,8 +1,12 @@
 """Everything that is checked, measured or shown, one session each; ``nox -l`` lists them.
 
-``nox`` alone runs what must pass before a change lands.
+``nox`` alone runs what must pass before a change lands, ``nox -s full`` the rest of what continuous integration runs.
+
+What is installed is pinned: ``constraints.txt`` for what this project needs, a file for each of the other clients in
+``tests/peers/constraints``. ``nox -s relock`` compiles them anew.
 """
 
+import json
 import os
 import re
 import secrets
@@ -16,20 +20,34 @@ import nox
 from nox.command import CommandFailed
 
 nox.needs_version = ">=2025.2.9"
-# uv makes environments in a fraction of the time that pip takes; without it, pip does.
-nox.options.default_venv_backend = "uv|venv"
+nox.options.default_venv_backend = "uv"
 nox.options.download_python = "never"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_external_run = True
 nox.options.error_on_missing_interpreters = False
 nox.options.stop_on_first_error = True
-nox.options.sessions = ["lint", "types", "tests", "docs", "bench", "fuzz", "peers"]
+nox.options.sessions = ["lint", "types", "tests", "docs"]
+
+# What `full` runs after the default, with the arguments that make a session short.
+FULL: dict[str, list[str]] = {
+    "pythons": [],
+    "coverage": [],
+    "bench": [],
+    "fuzz": [],
+    "peers": [],
+    "soak": ["6"],
+    "machines": ["--examples", "100"],
+    "mutants": ["--sample", "30"],
+}
 
 # Containers like to set this. Here it would have each of hundreds of programs compile the same modules again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 PROJECT = nox.project.load_toml("pyproject.toml")
+HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 SUPPORTED = ("3.11", "3.12", "3.13")
+PINS = "constraints.txt"
+PEER_PINS = Path("tests/peers/constraints")
 
 
 def _works(python: str | None) -> bool:
@@ -38,64 +56,45 @@ def _works(python: str | None) -> bool:
 
 
 def _found_pythons() -> list[str]:
-    """The supported Pythons of this machine, those of a version manager included."""
+    """The supported Pythons of this machine, those of pyenv included, and the one that runs nox."""
     found = []
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     for version in SUPPORTED:
         name = f"python{version}"
-        if not _works(shutil.which(name)):
-            for folder in sorted(pyenv.glob(f"{version}.*/bin"), reverse=True):
-                if _works(str(folder / name)):
-                    os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
-                    break
-        if _works(shutil.which(name)) or version == f"{sys.version_info[0]}.{sys.version_info[1]}":
+        for folder in sorted(pyenv.glob(f"{version}.*/bin"), reverse=True):
+            if not _works(shutil.which(name)) and _works(str(folder / name)):
+                os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
+        if version == HERE or _works(shutil.which(name)):
             found.append(version)
-    return found
+    return found if HERE in SUPPORTED else [*found, HERE]
 
 
 PYTHONS = _found_pythons()
-NEWEST = PYTHONS[-1]
+OTHERS = [version for version in PYTHONS if version != HERE]
 
 
-TELLING = [
-    *(f"tests/unit/test_{name}.py" for name in ("channel", "ledger", "policies")),
-    *(f"tests/live/test_{name}.py" for name in ("invariants", "scopes", "callbacks", "watchdog", "block")),
-    "tests/socket",
-]
+def _uv() -> str:
+    """Where uv is: beside nox, or on the path."""
+    found = shutil.which("uv", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""))))
+    assert found is not None, "install it: pip install -c constraints.txt uv"  # noqa: S101
+    return found
 
 
-def _install(session: nox.Session, *groups: str, extras: str = "cli,testing", editable: bool = True) -> None:
-    """Install the project with its extras and some of its dependency groups."""
-    needed = nox.project.dependency_groups(PROJECT, *groups) if groups else ()
-    session.install("-q", *(("-e",) if editable else ()), f".[{extras}]", *needed)
+def _install(
+    session: nox.Session, *groups: str, extras: str = "cli,testing", editable: bool = True, pins: str | None = PINS
+) -> None:
+    """Install the project with its extras and some of its dependency groups. What builds it is pinned, too."""
+    pinned = ("-c", pins, "-b", pins) if pins else ()
+    needed = nox.project.dependency_groups(PROJECT, *groups)
+    session.install("-q", *pinned, *(("-e",) if editable else ()), f".[{extras}]", *needed)
 
 
-@nox.session(python=NEWEST)
-def demo(session: nox.Session) -> None:
-    """Show a simulated exchange's live data for a short while. Ctrl-C ends it sooner."""
-    _install(session, extras="cli")
-    arguments = session.posargs or ["--duration", "20"]
-    session.run(
-        "upbit-streams", "watch", "KRW-BTC", "KRW-ETH", "KRW-XRP", "KRW-SOL", "BTC-ETH", "USDT-BTC",
-        "--type", "ticker", "--type", "trade", "--type", "orderbook", "--type", "candle.1s",
-        "--simulate", *arguments,
-        interrupt_timeout=10.0, terminate_timeout=5.0, success_codes=[0, 130],
-    )  # fmt: skip
+def _pytest(session: nox.Session, *arguments: str, env: dict[str, str] | None = None) -> None:
+    """Run tests. More workers than there may be cores: much of what tests of sockets and programs take is waiting."""
+    session.run("pytest", "-q", "-n3", "--dist=worksteal", *arguments, env={"COLUMNS": "120", **(env or {})})
 
 
-@nox.session(python=PYTHONS)
-def tests(session: nox.Session) -> None:
-    """Run the tests against the built package, not the source tree. Arguments after ``--`` go to pytest."""
-    _install(session, "tests", editable=False)
-    # All of them run on one Python. On the others those run that could tell a difference: of tasks, clocks and sockets.
-    newest = session.python == NEWEST
-    chosen = session.posargs or ([] if newest else TELLING)
-    profile = "default" if newest else "quick"
-    # More workers than there may be cores: much of what the tests of sockets and programs take is waiting.
-    session.run("pytest", "-n3", "--dist=worksteal", f"--hypothesis-profile={profile}", *chosen, env={"COLUMNS": "120"})
-
-
-@nox.session(python=NEWEST)
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style, asynchronous pitfalls, and the floors."""
     _install(session, "lint")
@@ -109,26 +108,127 @@ def lint(session: nox.Session) -> None:
         if re.search(r"\basync\b|anyio", path.read_text("utf-8"))
     ]
     session.run("flake8-async", "--enable=ASYNC", *modules)
-    session.run("lint-imports", "--no-cache")
+    session.run("lint-imports", "--no-cache", "--no-logo")
 
 
-@nox.session(python=NEWEST)
+@nox.session
 def types(session: nox.Session) -> None:
     """Mypy in strict mode and pyright, the public names' inferred types included."""
-    _install(session, "types", "bench")
-    session.install("-q", "nox")
+    _install(session, "types", "bench", "nox")
     session.run("mypy")
     session.run("pyright")
 
 
-@nox.session(python=NEWEST)
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run all tests against the built package, not the source tree. Arguments after ``--`` go to pytest."""
+    _install(session, "tests", editable=False)
+    _pytest(session, *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation; a warning is an error. Its examples run among the tests."""
     _install(session, "docs")
     session.run("sphinx-build", "-n", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html")
 
 
-@nox.session(python=NEWEST)
+@nox.session(venv_backend="none")
+def full(session: nox.Session) -> None:
+    """Run the sessions that take longer, in short forms. The first that fails ends it."""
+    for name, arguments in FULL.items():
+        versions = [f"-{version}" for version in OTHERS] if name == "pythons" else [""]
+        for version in versions:
+            session.notify(f"{name}{version}", arguments)
+
+
+# The tests that can tell one Python from another: those of tasks, clocks and sockets.
+TELLING = [
+    *(f"tests/unit/test_{name}.py" for name in ("channel", "ledger", "policies")),
+    *(f"tests/live/test_{name}.py" for name in ("invariants", "scopes", "callbacks", "watchdog", "block")),
+    "tests/socket",
+]
+
+
+@nox.session(python=OTHERS)
+def pythons(session: nox.Session) -> None:
+    """On the other Pythons, run the tests that can tell a difference. Arguments after ``--`` choose other tests."""
+    _install(session, "tests", editable=False)
+    _pytest(session, "--hypothesis-profile=quick", *(session.posargs or TELLING))
+
+
+@nox.session(python=PYTHONS[-1])
+def coverage(session: nox.Session) -> None:
+    """Measure how much of each package's branches the tests take, and compare with the floors in pyproject.toml."""
+    _install(session, "tests", "coverage")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", "-q", "-n3", "--dist=worksteal", env={"COLUMNS": "120"})
+    session.run("coverage", "combine", "-q")
+    report = Path(session.create_tmp()) / "coverage.json"
+    session.run("coverage", "json", "-q", "-o", str(report))
+    below = _told_by_package(json.loads(report.read_text("utf-8"))["files"])
+    if below:
+        session.error(f"below the floor: {', '.join(below)}")
+
+
+def _told_by_package(files: dict[str, dict[str, dict[str, int]]]) -> list[str]:
+    """Print a table of the packages. Returns those that are below their floor."""
+    floors: dict[str, float] = PROJECT["tool"]["upbit-streams"]["branch-coverage"]
+    root = Path("src/upbit_streams")
+    totals = {name: [0, 0, 0, 0] for name in floors}
+    for file, measured in files.items():
+        path = Path(file)
+        package = path.relative_to(root).parts[0].removesuffix(".py") if path.is_relative_to(root) else ""
+        name = package if package in floors else "client"
+        for place, figure in enumerate(("covered_lines", "num_statements", "covered_branches", "num_branches")):
+            totals[name][place] += measured["summary"][figure]
+    print(f"{'package':<12} {'statements':>17} {'branches':>17} {'floor':>6}")
+    below = []
+    for name, (lines, of_lines, branches, of_branches) in totals.items():
+        share, floor = 100 * branches / max(of_branches, 1), floors[name]
+        statements = f"{lines} of {of_lines}"
+        print(f"{name:<12} {statements:>17} {f'{branches} of {of_branches}':>17} {floor:>6} {share:6.1f}")
+        if share < floor:
+            below.append(name)
+    return below
+
+
+@nox.session(reuse_venv=False)
+def latest(session: nox.Session) -> None:
+    """Check style, types and tests with the newest of everything, without the pins: what will break next."""
+    _install(session, "tests", "lint", "types", "bench", "nox", pins=None)
+    session.run("ruff", "check", ".")
+    session.run("mypy")
+    session.run("pyright")
+    _pytest(session, *session.posargs)
+
+
+@nox.session(python=PYTHONS[0], reuse_venv=False)
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the lowest versions that pyproject.toml allows: are its floors true?"""
+    groups = [f"--group={name}" for name in ("tests", "bench")]
+    session.install("-q", "--resolution=lowest-direct", "-b", PINS, "-r", "pyproject.toml", "--all-extras", *groups)
+    session.install("-q", "--no-deps", "-b", PINS, "-e", ".")
+    _pytest(session, *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def relock(session: nox.Session) -> None:
+    """Compile the pins anew, with the newest versions that pyproject.toml allows."""
+    groups = PROJECT["dependency-groups"]
+    ours = [f"--group={name}" for name in groups if not name.startswith("peer-")]
+    _compile(session, PINS, "pyproject.toml", "--all-extras", "--only-binary=atheris", *ours)
+    for name in PEERS:
+        _compile(session, str(PEER_PINS / f"{name}.txt"), f"--group=peer-{name}")
+
+
+def _compile(session: nox.Session, pins: str, *sources: str) -> None:
+    """Pin what the sources need and all that comes with it, for every supported Python and every system."""
+    how = ("--universal", f"--python-version={SUPPORTED[0]}", "--custom-compile-command=nox -s relock")
+    session.run(_uv(), "pip", "compile", "-q", "-U", *how, *sources, "-o", pins, external=True)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure the path of a frame beside a bare loop, decoding beside untyped parsers, and what another stream costs.
 
@@ -140,29 +240,32 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks.memory", "--messages", "100000", "--backend", "asyncio")
 
 
-@nox.session(python=NEWEST)
+@nox.session
 def memory(session: nox.Session) -> None:
     """Flood slow consumers with five million messages, and see that memory stays flat. It takes some minutes."""
     _install(session, "bench")
     session.run("python", "-m", "benchmarks.memory", *session.posargs)
 
 
-@nox.session(python=NEWEST)
+@nox.session
 def neighbours(session: nox.Session) -> None:
     """Measure what a good consumer notices of a bad one on its connection, in real time. ``--full`` takes longer."""
     _install(session, "bench")
     session.run("python", "-m", "benchmarks.neighbours", *session.posargs)
 
 
-@nox.session(python=NEWEST)
+@nox.session
 def soak(session: nox.Session) -> None:
-    """Let one connection suffer for a virtual day, and look at the others. It takes some minutes."""
+    """Let one connection suffer for a virtual day, and look at the others. It takes some minutes.
+
+    A number after ``--`` is how many hours, instead of 24.
+    """
     _install(session, "tests", editable=False)
-    hours = {"UPBIT_STREAMS_SOAK_HOURS": "24"}
-    session.run("pytest", "-n2", "--dist=load", "tests/live/test_independence.py", *session.posargs, env=hours)
+    hours = session.posargs[0] if session.posargs else "24"
+    _pytest(session, "tests/live/test_independence.py", env={"UPBIT_STREAMS_SOAK_HOURS": hours})
 
 
-@nox.session(python=NEWEST)
+@nox.session
 def machines(session: nox.Session) -> None:
     """Drive a live manager through thousands of random lives, on both backends side by side. It takes some minutes.
 
@@ -172,7 +275,7 @@ def machines(session: nox.Session) -> None:
     session.run("python", "-m", "tests.machine.long_run", *session.posargs)
 
 
-@nox.session(python=NEWEST)
+@nox.session
 def mutants(session: nox.Session) -> None:
     """Change the library in small ways, one at a time, and print how many of the changes a test notices.
 
@@ -182,7 +285,7 @@ def mutants(session: nox.Session) -> None:
     session.run("python", "-m", "tests.mutants.run", *session.posargs)
 
 
-@nox.session(python=NEWEST)
+@nox.session
 def chaos(session: nox.Session) -> None:
     """Let both backends live through a month of faults, and write what came of it into the docs. It takes some minutes.
 
@@ -195,60 +298,29 @@ def chaos(session: nox.Session) -> None:
         session.run("python", "-m", "tests.chaos.month", "--out", folder, *arguments)
 
 
-def _uv() -> str | None:
-    """Where uv is: beside nox, or on the path."""
-    beside = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
-    return shutil.which("uv", path=beside)
-
-
-def _environment(session: nox.Session, home: Path, base: str) -> str:
-    """Make an environment with that Python, if it is not there yet. Returns its Python."""
-    python = home / ("Scripts" if os.name == "nt" else "bin") / "python"
-    if not python.exists():
-        uv = _uv()
-        # With pip, so that it can be used when uv is gone.
-        make = (uv, "venv", "-q", "--seed", "--python", base) if uv else (base, "-m", "venv")
-        session.run(*make, str(home), external=True)
-    return str(python)
-
-
-def _install_in(session: nox.Session, python: str, *arguments: str) -> None:
-    """Install something in the environment of that Python."""
-    uv = _uv()
-    install = (uv, "pip", "install", "--python", python) if uv else (python, "-m", "pip", "install")
-    session.run(*install, "-q", *arguments, external=True)
-
-
-@nox.session(venv_backend="none")
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Fuzz the wire for a short while, guided by coverage. ``--seconds 600`` after ``--`` looks for longer."""
-    for version in reversed(PYTHONS):
-        base = shutil.which(f"python{version}") or sys.executable
-        python = _environment(session, session.cache_dir / f"fuzz-{version}", base)
-        try:
-            # Compiling it takes clang's sources, so there has to be a wheel.
-            _install_in(session, python, "--only-binary", "atheris", "atheris")
-        except CommandFailed:
-            session.log(f"there is no atheris for Python {version} here")
-            continue
-        _install_in(session, python, "-e", ".")
-        findings = str(session.cache_dir / "findings")
-        session.run(python, "tests/fuzz/fuzz_wire.py", "--findings", findings, *session.posargs, external=True)
-        return
-    session.skip(f"atheris has no wheel for this machine and any of its Pythons ({', '.join(PYTHONS)})")
+    try:
+        # Compiling it takes clang's sources, so there has to be a wheel.
+        session.install("-q", "-c", PINS, "--only-binary=atheris", *nox.project.dependency_groups(PROJECT, "fuzz"))
+    except CommandFailed:
+        session.skip(f"atheris has no wheel for this machine and Python {HERE}")
+    _install(session, "fuzz")
+    findings = str(session.cache_dir / "findings")
+    session.run("python", "tests/fuzz/fuzz_wire.py", "--findings", findings, *session.posargs)
 
 
-# Other people's clients: what to install, and the checks that use it, by the names of their files. Each client gets an
-# environment of its own: they disagree on versions.
+# Other people's clients, and the checks that use them, by the names of their files.
 PEERS = {
-    "upbit_sdk": ("upbit-sdk>=1.1,<2", "upbit_sdk", "upbit_sdk_private", "upbit_sdk_models"),
-    "pyupbit": ("pyupbit>=0.2.34,<0.3", "pyupbit"),
-    "ccxt": ("ccxt>=4.5,<5", "ccxt", "ccxt_private"),
-    "cryptofeed": ("cryptofeed>=2.4,<4", "cryptofeed"),
+    "upbit-sdk": ("upbit_sdk", "upbit_sdk_private", "upbit_sdk_models"),
+    "pyupbit": ("pyupbit",),
+    "ccxt": ("ccxt", "ccxt_private"),
+    "cryptofeed": ("cryptofeed",),
 }
 
 
-@nox.session(python=NEWEST)
+@nox.session
 def peers(session: nox.Session) -> None:
     """Let other people's clients read from the simulated exchange, unchanged but for their URL and key; then let them
     and ours read from exchanges that go wrong, and print who storms.
@@ -274,16 +346,25 @@ def peers(session: nox.Session) -> None:
         assert exchange.stdout is not None  # noqa: S101 -- it is a pipe, as asked for above
         url = exchange.stdout.readline().removeprefix("listening on ").strip()
         session.run("python", "tests/peers/check_nonce.py", url, env=key)
-        pythons = {}
-        for name, (requirement, *checks) in PEERS.items():
-            base = str(Path(session.bin) / "python")
-            python = pythons[name] = _environment(session, Path(session.virtualenv.location) / f"peer-{name}", base)
-            _install_in(session, python, requirement)
+        pythons = {name: _environment_of_peer(session, name) for name in PEERS}
+        for name, checks in PEERS.items():
             for check in checks:
                 read = frames if check == "upbit_sdk_models" else url
-                session.run(python, f"tests/peers/check_{check}.py", read, env=key, external=True)
+                session.run(pythons[name], f"tests/peers/check_{check}.py", read, env=key, external=True)
     finally:
         exchange.terminate()
         exchange.wait()
-    clients = [f"{name}={python}" for name, python in pythons.items()]
+    clients = [f"{name.replace('-', '_')}={python}" for name, python in pythons.items()]
     session.run("python", "tests/peers/storm.py", *session.posargs, str(results / "storm.json"), *clients)
+
+
+def _environment_of_peer(session: nox.Session, name: str) -> str:
+    """An environment for that client alone: they disagree on versions. Returns its Python."""
+    home = Path(session.virtualenv.location) / f"peer-{name}"
+    python = str(home / ("Scripts" if os.name == "nt" else "bin") / "python")
+    if not Path(python).exists():
+        session.run(_uv(), "venv", "-q", "--python", str(Path(session.bin) / "python"), str(home), external=True)
+    needed = nox.project.dependency_groups(PROJECT, f"peer-{name}")
+    pins = str(PEER_PINS / f"{name}.txt")
+    session.run(_uv(), "pip", "install", "-q", "--python", python, "-c", pins, *needed, external=True)
+    return python

@@ -13,7 +13,6 @@ import argparse
 import json
 import random
 import statistics
-import sys
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -317,10 +316,8 @@ def report_costs(rounds: int, seconds: float) -> None:
     print()
     head = f"{'type':17}{'format':9}{'us/frame':>9}{'ours/json':>11}{'ours/orjson':>13}{'ours/msgspec':>14}"
     print(f"{head}{'slow/fast':>11}{'SIMPLE/DEFAULT':>16}")
-    for place, (type_name, make) in enumerate(MAKERS.items(), start=1):
-        print(f"\r{place} of {len(MAKERS)} ", end="", file=sys.stderr, flush=True)
+    for type_name, make in MAKERS.items():
         costs = measure(contenders([make(number) for number in range(BATCH)]), rounds, seconds)
-        print("\r", end="", file=sys.stderr, flush=True)
         for spelling in FORMATS:
             ours = f"ours {spelling}"
             line = f"{type_name:17}{spelling.value:9}{statistics.median(costs[ours]) * 1e6:9.2f}"

@@ -13,7 +13,6 @@ a message: no stream could be had for less.
 import argparse
 import random
 import statistics
-import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -163,8 +162,7 @@ async def measure(contenders: dict[str, Round], rounds: int, seconds: float) -> 
         repeats[name] = max(1, round(seconds / (time.process_time() - started)))
     costs: Costs = {name: [] for name in contenders}
     order = list(contenders)
-    for number in range(rounds):
-        print(f"\rround {number + 1} of {rounds} ", end="", file=sys.stderr, flush=True)
+    for _ in range(rounds):
         random.shuffle(order)
         for name in order:
             run, repeat = contenders[name], range(repeats[name])
@@ -172,7 +170,6 @@ async def measure(contenders: dict[str, Round], rounds: int, seconds: float) -> 
             for _ in repeat:
                 await play(run)
             costs[name].append((time.process_time() - started) / len(repeat) / BATCH)
-    print("\r", end="", file=sys.stderr, flush=True)
     return costs
 
 

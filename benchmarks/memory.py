@@ -159,7 +159,6 @@ async def flood(url: str, messages: int) -> Run:
         while (seen := manager.status().messages) < messages:
             while seen >= messages * len(run.looks) // LOOKS:
                 run.looks.append(Look(seen, resident()))
-                print(f"\r{len(run.looks)} of {LOOKS} ", end="", file=sys.stderr, flush=True)
             await anyio.sleep(0.001)
         # The rest of the last read may still wait for the one under ``Block``. Those that are lost never come.
         with anyio.move_on_after(10):
@@ -176,7 +175,6 @@ async def flood(url: str, messages: int) -> Run:
                 pass
             except BackpressureError as failed:
                 run.failed[name] = failed.missed
-    print("\r", end="", file=sys.stderr)
     return run
 
 

@@ -10,7 +10,6 @@ asserted, and times are printed.
 import argparse
 import random
 import statistics
-import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -132,17 +131,14 @@ async def compare(url: str, rounds: int, seconds: float) -> dict[str, list[Turn]
         tasks.start_soon(good.run, client)
         while manager.status().state is not ConnectionState.ACTIVE:
             await manager.wait_status_changed()
-        for number in range(rounds):
+        for _ in range(rounds):
             random.shuffle(order)
-            for place, name in enumerate(order):
-                print(f"\r{number * len(order) + place + 1} of {rounds * len(order)} ", end="", file=sys.stderr)
-                sys.stderr.flush()
+            for name in order:
                 turns[name].append(await take_turn(manager, tasks, good, name, seconds))
         status = manager.status()
         assert status.epoch is not None
         assert status.epoch.number == 1, status.epoch.reason
         tasks.cancel_scope.cancel()
-    print("\r", end="", file=sys.stderr)
     return turns
 
 

@@ -7,7 +7,6 @@ speed changes it for all; what counts is the ratio to the bare loop of the same 
 
 import argparse
 import statistics
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -85,11 +84,9 @@ def main() -> None:
 
 def report(backend: str, url: str, messages: int, turns: int) -> None:
     rates: dict[str, list[float]] = {name: [] for name in VARIANTS}
-    for turn in range(turns):
-        print(f"\r{backend}: turn {turn + 1} of {turns} ", end="", file=sys.stderr, flush=True)
+    for _ in range(turns):
         for name, variant in VARIANTS.items():
             rates[name].append(messages / anyio.run(variant, url, messages, backend=backend))
-    print("\r", end="", file=sys.stderr)
     print(f"{backend}: {messages} trades a run, median of {turns} turns")
     for name, measured in rates.items():
         ratios = [rate / base for rate, base in zip(measured, rates["bare loop"], strict=True)]
