@@ -200,12 +200,12 @@ class OrderbookEvent(MarketEvent, frozen=True, gc=False, kw_only=True):
     @property
     def asks(self) -> list[tuple[float, float]]:
         """(price, size) of the sell side, best first, without padding."""
-        return [(unit.ask_price, unit.ask_size) for unit in self.orderbook_units if unit.ask_price]
+        return [(unit.ask_price, unit.ask_size) for unit in self.orderbook_units if unit.ask_price > 0]
 
     @property
     def bids(self) -> list[tuple[float, float]]:
         """(price, size) of the buy side, best first, without padding."""
-        return [(unit.bid_price, unit.bid_size) for unit in self.orderbook_units if unit.bid_price]
+        return [(unit.bid_price, unit.bid_size) for unit in self.orderbook_units if unit.bid_price > 0]
 
 
 class CandleEvent(MarketEvent, frozen=True, gc=False, kw_only=True):

@@ -11,6 +11,7 @@ from ..model.events import Event
 from ..model.indicators import INDICATORS, SIGNALS, TIMEFRAMES, Indicator, indicator, signal
 from ..model.kinds import Codes, DataType, E, Endpoint
 from ..model.subscriptions import COUNTS, Want
+from ..wire.bounds import LATEST
 from ..wire.fields import TABLE, Field, Kind
 from .faults import (
     Ban,
@@ -39,6 +40,7 @@ __all__ = ["codes", "events", "faults", "indicators", "wants"]
 _FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 # As many digits as the largest amount of the exchange, and some more.
 _DECIMALS = st.decimals(-(10**12), 10**12, places=20, allow_nan=False, allow_infinity=False)
+_TIMES = st.integers(0, LATEST)
 _VALUES: dict[Any, st.SearchStrategy[Any]] = {
     float: _FLOATS,
     int: st.integers(0, 2**63 - 1),
@@ -134,6 +136,8 @@ def _contents(field: Field) -> st.SearchStrategy[Any]:
     content = _instances(field.type) if isinstance(field.type, Kind) else _VALUES[field.type]
     if field.values:
         content = st.sampled_from(field.values)
+    if field.is_time:
+        content = _TIMES
     if field.array:
         content = st.lists(content, max_size=3).map(tuple)
     return st.none() | content if field.optional else content

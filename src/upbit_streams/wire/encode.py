@@ -8,6 +8,7 @@ import msgspec
 from ..exceptions import UsageError
 from ..model.events import Event, UnknownEvent
 from ..model.kinds import Format
+from .bounds import is_too_deep
 from .fields import TABLE, Field, Kind
 
 __all__ = ["convert", "encode", "to_fields"]
@@ -64,6 +65,8 @@ def convert(frame: bytes | str, format: Format) -> bytes:
     is only put into an array or taken out of it. Raises :class:`UsageError` for a frame that is not JSON, that holds
     several objects where the format has room for one, or two fields that would get one name.
     """
+    if is_too_deep(frame.encode("utf-8", "replace") if isinstance(frame, str) else frame):
+        raise UsageError("not a frame of the exchange: arrays or objects stand too deep in one another")
     try:
         parsed = msgspec.json.decode(frame, type=list[dict[str, msgspec.Raw]] | dict[str, msgspec.Raw])
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as why:

@@ -35,6 +35,13 @@ class Field:
     """It may be sent as ``null``."""
     values: tuple[str, ...] = ()
     """The values that the exchange is known to send, where they are few; others must be expected."""
+    of: bool = False
+    """What the event is of: without it there is no event. No other field costs an event, whatever is wrong with it.
+
+    If the field is optional as well, it may be missing, but what is sent has to be understood.
+    """
+    is_time: bool = False
+    """Milliseconds since the Unix epoch."""
 
 
 @attrs.frozen
@@ -45,8 +52,8 @@ class Kind:
     fields: tuple[Field, ...]
 
 
-_CODE = Field("code", "cd", str)
-_TIMESTAMP = Field("timestamp", "tms", int)
+_CODE = Field("code", "cd", str, of=True)
+_TIMESTAMP = Field("timestamp", "tms", int, of=True, is_time=True)
 _STREAM_TYPE = Field("stream_type", "st", str, values=("SNAPSHOT", "REALTIME"))
 _ASK_BID = Field("ask_bid", "ab", str, values=("ASK", "BID"))
 _CHANGE = Field("change", "c", str, values=("RISE", "EVEN", "FALL"))
@@ -69,7 +76,7 @@ _TICKER = (
     Field("acc_trade_volume", "atv", float),
     Field("trade_date", "tdt", str),
     Field("trade_time", "ttm", str),
-    Field("trade_timestamp", "ttms", int),
+    Field("trade_timestamp", "ttms", int, is_time=True),
     Field("acc_ask_volume", "aav", float),
     Field("acc_bid_volume", "abv", float),
     Field("highest_52_week_price", "h52wp", float),
@@ -91,9 +98,9 @@ _TRADE = (
     _TIMESTAMP,
     Field("trade_date", "td", str),
     Field("trade_time", "ttm", str),
-    Field("trade_timestamp", "ttms", int),
-    Field("trade_price", "tp", float),
-    Field("trade_volume", "tv", float),
+    Field("trade_timestamp", "ttms", int, is_time=True),
+    Field("trade_price", "tp", float, of=True),
+    Field("trade_volume", "tv", float, of=True),
     _ASK_BID,
     Field("prev_closing_price", "pcp", float),
     _CHANGE,
@@ -121,14 +128,14 @@ _ORDERBOOK = (
     _TIMESTAMP,
     Field("total_ask_size", "tas", float),
     Field("total_bid_size", "tbs", float),
-    Field("orderbook_units", "obu", _ORDERBOOK_UNIT, array=True),
+    Field("orderbook_units", "obu", _ORDERBOOK_UNIT, array=True, of=True),
     _STREAM_TYPE,
-    Field("level", "lv", float, optional=True),
+    Field("level", "lv", float, optional=True, of=True),
 )
 
 _CANDLE = (
     _CODE,
-    Field("candle_date_time_utc", "cdttmu", str),
+    Field("candle_date_time_utc", "cdttmu", str, of=True),
     Field("candle_date_time_kst", "cdttmk", str),
     Field("opening_price", "op", float),
     Field("high_price", "hp", float),
@@ -142,10 +149,10 @@ _CANDLE = (
 
 _MY_ORDER = (
     _CODE,
-    Field("uuid", "uid", str),
+    Field("uuid", "uid", str, of=True),
     _ASK_BID,
     Field("order_type", "ot", str, values=("limit", "price", "market", "best")),
-    Field("state", "s", str, values=("wait", "watch", "trade", "done", "cancel", "prevented")),
+    Field("state", "s", str, values=("wait", "watch", "trade", "done", "cancel", "prevented"), of=True),
     Field("trade_uuid", "tuid", str, optional=True, null=True),
     Field("price", "p", Decimal, optional=True, null=True),
     Field("avg_price", "ap", Decimal, optional=True, null=True),
@@ -165,8 +172,8 @@ _MY_ORDER = (
     Field("smp_type", "smpt", str, optional=True, null=True, values=("none", "reduce", "cancel_maker", "cancel_taker")),
     Field("prevented_volume", "pv", Decimal, optional=True, null=True),
     Field("prevented_locked", "pl", Decimal, optional=True, null=True),
-    Field("trade_timestamp", "ttms", int, optional=True, null=True),
-    Field("order_timestamp", "otms", int),
+    Field("trade_timestamp", "ttms", int, is_time=True, optional=True, null=True),
+    Field("order_timestamp", "otms", int, is_time=True),
     _TIMESTAMP,
     _STREAM_TYPE,
 )
@@ -174,23 +181,23 @@ _MY_ORDER = (
 _ASSET = Kind(
     events.Asset,
     (
-        Field("currency", "cu", str),
-        Field("balance", "b", Decimal),
-        Field("locked", "l", Decimal),
+        Field("currency", "cu", str, of=True),
+        Field("balance", "b", Decimal, of=True),
+        Field("locked", "l", Decimal, of=True),
     ),
 )
 
 _MY_ASSET = (
     Field("asset_uuid", "astuid", str),
-    Field("assets", "ast", _ASSET, array=True),
-    Field("asset_timestamp", "asttms", int),
+    Field("assets", "ast", _ASSET, array=True, of=True),
+    Field("asset_timestamp", "asttms", int, is_time=True),
     _TIMESTAMP,
     _STREAM_TYPE,
 )
 
 _ANNOUNCEMENT = (
     Field("event_type", "et", str, values=("CREATED", "UPDATED")),
-    Field("uuid", "uid", str),
+    Field("uuid", "uid", str, of=True),
     Field("title", "tt", str),
     Field("category", "cat", str, values=CATEGORIES),
     Field("url", "url", str),
@@ -204,14 +211,14 @@ _ANNOUNCEMENT = (
 _INDICATOR_PARAMS = Kind(
     events.IndicatorParams,
     (
-        Field("period", "p", int, optional=True),
-        Field("type", "t", str, optional=True, values=("SMA", "EMA")),
-        Field("short_period", "shp", int, optional=True),
-        Field("long_period", "lop", int, optional=True),
-        Field("multiplier", "m", float, optional=True),
-        Field("fast", "f", int, optional=True),
-        Field("slow", "s", int, optional=True),
-        Field("signal_period", "sgp", int, optional=True),
+        Field("period", "p", int, optional=True, of=True),
+        Field("type", "t", str, optional=True, values=("SMA", "EMA"), of=True),
+        Field("short_period", "shp", int, optional=True, of=True),
+        Field("long_period", "lop", int, optional=True, of=True),
+        Field("multiplier", "m", float, optional=True, of=True),
+        Field("fast", "f", int, optional=True, of=True),
+        Field("slow", "s", int, optional=True, of=True),
+        Field("signal_period", "sgp", int, optional=True, of=True),
     ),
 )
 
@@ -237,21 +244,21 @@ _INDICATOR_VALUE = Kind(
 _SIGNAL_PARAMS = Kind(
     events.SignalParams,
     (
-        Field("threshold", "th", float, optional=True),
-        Field("multiplier", "mul", float, optional=True),
+        Field("threshold", "th", float, optional=True, of=True),
+        Field("multiplier", "mul", float, optional=True, of=True),
     ),
 )
 
-_TIMEFRAME = Field("timeframe", "tf", str, values=TIMEFRAMES)
-_INDICATOR_NAME = Field("indicator", "ind", str, values=tuple(INDICATORS))
+_TIMEFRAME = Field("timeframe", "tf", str, values=TIMEFRAMES, of=True)
+_INDICATOR_NAME = Field("indicator", "ind", str, values=tuple(INDICATORS), of=True)
 
 _INDICATOR = (
     _CODE,
     _TIMEFRAME,
     _INDICATOR_NAME,
-    Field("params", "p", _INDICATOR_PARAMS),
+    Field("params", "p", _INDICATOR_PARAMS, of=True),
     Field("candle_date_time_utc", "cdttmu", str),
-    Field("value", "v", _INDICATOR_VALUE),
+    Field("value", "v", _INDICATOR_VALUE, of=True),
     _TIMESTAMP,
     _STREAM_TYPE,
 )
@@ -260,11 +267,11 @@ _INDICATOR_SIGNAL = (
     _CODE,
     _TIMEFRAME,
     _INDICATOR_NAME,
-    Field("params", "p", _INDICATOR_PARAMS),
-    Field("trigger", "tr", str, values=TRIGGERS),
-    Field("event_params", "ep", _SIGNAL_PARAMS, optional=True),
+    Field("params", "p", _INDICATOR_PARAMS, of=True),
+    Field("trigger", "tr", str, values=TRIGGERS, of=True),
+    Field("event_params", "ep", _SIGNAL_PARAMS, optional=True, of=True),
     Field("candle_date_time_utc", "cdttmu", str),
-    Field("value", "v", _INDICATOR_VALUE),
+    Field("value", "v", _INDICATOR_VALUE, of=True),
     _TIMESTAMP,
     _STREAM_TYPE,
 )

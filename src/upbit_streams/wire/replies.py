@@ -6,6 +6,8 @@ from typing import Any
 
 import attrs
 
+from .bounds import amount_of, text_of
+
 __all__ = [
     "BadFrame",
     "ErrorReply",
@@ -15,7 +17,6 @@ __all__ = [
     "SubscriptionsReply",
     "bad_frame",
     "control_reply",
-    "sample_of",
 ]
 
 _SAMPLE = 200
@@ -30,7 +31,7 @@ _CODE = re.compile(r'"(?:code|cd)"\s*:\s*"([^"\\]{1,50})"')
 
 
 def _short(content: Any) -> str:
-    return str(content)[:_SAMPLE]
+    return text_of(str(content)[:_SAMPLE])
 
 
 @attrs.frozen
@@ -118,19 +119,15 @@ def control_reply(fields: Mapping[str, Any]) -> Reply | None:
     return None
 
 
-def bad_frame(why: str, frame: bytes | str) -> BadFrame:
+def bad_frame(why: str, frame: bytes, type_name: str = "", code: str = "") -> BadFrame:
     """The bad frame that a frame or an element of one is, with all that can be read of it."""
     payload = frame[:_MOST_PAYLOAD]
-    payload = payload.encode("utf-8", "replace") if isinstance(payload, str) else bytes(payload)
     text = payload.decode("utf-8", "replace")
-    kind, code = _TYPE.search(text), _CODE.search(text)
-    return BadFrame(why, sample_of(frame), kind[1] if kind else "", code[1] if code else "", payload)
-
-
-def sample_of(frame: bytes | str) -> str:
-    """The first part of a frame, as text."""
-    head = frame[:_SAMPLE]
-    return head.decode("utf-8", "replace") if isinstance(head, bytes) else head
+    if not type_name and (found := _TYPE.search(text)):
+        type_name = found[1]
+    if not code and (found := _CODE.search(text)):
+        code = found[1]
+    return BadFrame(why, text[:_SAMPLE], type_name, code, payload)
 
 
 def _subscribed(entry: Mapping[str, Any]) -> Subscribed:
@@ -139,8 +136,8 @@ def _subscribed(entry: Mapping[str, Any]) -> Subscribed:
     indicators = entry.get("indicators", entry.get("ind"))
     return Subscribed(
         type=_short(entry.get("type", entry.get("ty", ""))),
-        codes=frozenset(map(str, codes)) if isinstance(codes, list) else frozenset(),
-        level=float(level) if isinstance(level, int | float) else None,
+        codes=frozenset(map(_short, codes)) if isinstance(codes, list) else frozenset(),
+        level=None if level is None or (amount := amount_of(str(level))) is None else float(amount),
         timeframe=_short(entry.get("timeframe", entry.get("tf", ""))),
         indicators=frozenset(_short(one.get("type", one.get("ty", ""))) for one in indicators if isinstance(one, dict))
         if isinstance(indicators, list)
