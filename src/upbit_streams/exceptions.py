@@ -27,6 +27,9 @@
 The names of the standard library are not reused, so ``except TimeoutError`` never catches one of these by accident.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 __all__ = [
     "AuthenticationError",
     "BackpressureError",
@@ -229,11 +232,22 @@ class BackpressureError(FeedError):
 
 
 class NotReadyError(FeedError):
-    """Data is registered, but none has come yet. ``missing`` holds the (type, code) pairs without data."""
+    """Data is registered, but none has come yet, or none that was understood.
 
-    def __init__(self, missing: tuple[tuple[str, str], ...], state: str, *, is_told: bool = False) -> None:
-        """``is_told`` is for what has no first data: it is told when something happens."""
-        shown = ", ".join(f"{type_name} of {code}" if code else type_name for type_name, code in missing[:5])
+    ``missing`` holds the (type, code) pairs without data.
+    """
+
+    def __init__(
+        self,
+        missing: tuple[tuple[str, str], ...],
+        state: str,
+        *,
+        is_told: bool = False,
+        spoiled: Mapping[tuple[str, str], str] = MappingProxyType({}),
+    ) -> None:
+        """``is_told`` is for what has no first data: it is told when something happens. ``spoiled`` has what was wrong
+        with that of which something came."""
+        shown = ", ".join(map(_topic, missing[:5]))
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         advice = (
             "it is told when something happens, and 'await client.wait_for(...)' waits for that"
@@ -241,8 +255,20 @@ class NotReadyError(FeedError):
             else "'await client.wait_ready()' waits for the first, "
             "and a market code the exchange does not list never gets any"
         )
+        for pair in missing:
+            if why := spoiled.get(pair):
+                advice = (
+                    f"what came of {_topic(pair)} was not understood: {why}; "
+                    "if a newer version of this library does not either, please report it"
+                )
+                break
         super().__init__(f"no data yet for {shown}{more} ({state}); {advice}")
         self.missing = missing
+
+
+def _topic(pair: tuple[str, str]) -> str:
+    type_name, code = pair
+    return f"{type_name} of {code}" if code else type_name
 
 
 class StaleDataError(FeedError):

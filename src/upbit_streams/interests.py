@@ -135,7 +135,8 @@ class Interests:
         """The error that names them all."""
         missing = sorted((want.type.name, want.code) for want in wants)
         is_told = not any(want.type.has_snapshot for want in wants)
-        return NotReadyError(tuple(missing), self.state(wants[0]), is_told=is_told)
+        spoiled = {(want.type.name, want.code): self.connection(want).why_spoiled(want) for want in wants}
+        return NotReadyError(tuple(missing), self.state(wants[0]), is_told=is_told, spoiled=spoiled)
 
     def not_registered(
         self, kind: DataType[Any], codes: list[str], level: float, indicator: Indicator | None

@@ -15,6 +15,7 @@ from ..model.epoch import Epoch
 from ..model.kinds import Endpoint
 from ..model.metrics import ConnectionState, ConnectionStatus
 from ..model.secret import Secret
+from ..model.subscriptions import Want
 from ..rules.backoff import delay, next_failures
 from ..rules.health import Counts, Standing
 from ..rules.lifecycle import Step, follow
@@ -267,6 +268,10 @@ class Connection:
             differences=self._truth.differences,
             unanswered=self.hub.unanswered,
         )
+
+    def why_spoiled(self, want: Want) -> str:
+        """What was wrong with what came of a want and was not understood; empty if there was nothing such."""
+        return self._truth.spoiled.why(want.type.name, want.code)
 
     def counts(self) -> Counts:
         """What it has counted so far."""

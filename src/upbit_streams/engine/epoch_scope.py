@@ -27,6 +27,9 @@ __all__ = ["Counters", "EpochScope"]
 
 _log = logging.getLogger("upbit_streams")
 
+# A time stamp that is further off than a day says nothing about how late an event came.
+_MOST_LAG = 86_400.0
+
 
 @attrs.define
 class Counters:
@@ -123,9 +126,10 @@ class EpochScope:
                 self.was_good = self._reconciler.is_fed = True
                 if not self._served:
                     self._serve()
-                if events[-1].stream_type != "SNAPSHOT":
+                late = received_at - events[-1].timestamp / 1000
+                if events[-1].stream_type != "SNAPSHOT" and -_MOST_LAG < late < _MOST_LAG:
                     counters.reads += 1
-                    counters.lag += received_at - events[-1].timestamp / 1000
+                    counters.lag += late
                 if left := hub.publish(events, epoch):
                     await self._publish_slowly(left)
             for reply in replies:
@@ -152,7 +156,8 @@ class EpochScope:
                 refusal = login_refusal(self.url, name, message) if self.hub.confirms else None
                 self._reconciler.take_refusal(name, message)
                 raise refusal or ConnectionLostError(f"the exchange refused the request: {name} {message}")
-            case BadFrame(why, sample):
+            case BadFrame(why, sample, type_name, code):
+                self.truth.spoiled.note(type_name, code, self.shown(why))
                 self.counters.last_bad_frame = self.shown(f"{why}: {sample}")
                 if not self.counters.bad_frames:
                     _log.warning("a frame was not understood: %s", self.counters.last_bad_frame)

@@ -1,7 +1,7 @@
 """That the exchange serves what is wanted: it is asked, and asked again whether it does."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from uuid import uuid4
 
@@ -20,6 +20,7 @@ from ..wire.replies import SubscriptionsReply
 from ..wire.requests import list_subscriptions, subscribe
 from .hub import Hub
 from .patience import Patience
+from .spoiled import Spoiled
 from .watchdog import LATE_SECONDS
 
 __all__ = ["Reconciler", "Truth"]
@@ -45,6 +46,8 @@ class Truth:
     differences: int = 0
     told: set[tuple[str, str]] = attrs.field(factory=set)
     """The unanswered that the log has named."""
+    spoiled: Spoiled = attrs.field(factory=Spoiled)
+    """What came and was not understood, in this epoch or in the last."""
 
 
 @attrs.define(eq=False)
@@ -94,6 +97,7 @@ class Reconciler:
         exchange does not answer."""
         wants, suspects = self.hub.wants, self.truth.suspects
         suspects.begin()
+        self.truth.spoiled.clear()
         asked: object = None
         while True:
             changed, news, now = wants.changed, wants.news, anyio.current_time()
@@ -231,7 +235,16 @@ class Reconciler:
                 self.truth.told,
                 set(self.hub.look_for_unanswered(anyio.current_time() - _UNANSWERED_SECONDS)),
             )
-            if news := silent - told:
+            news = silent - told
+            spoiled = {pair: why for pair in sorted(news) if (why := self.truth.spoiled.why(*pair))}
+            if spoiled:
+                _log.warning(
+                    "%s: what came of %s was not understood: %s",
+                    self.epoch.connection,
+                    _named(spoiled.keys()),
+                    next(iter(spoiled.values())),
+                )
+            if news := news - spoiled.keys():
                 _log.warning(
                     "%s: nothing has come of %s; most likely a typing error, or not listed in this region",
                     self.epoch.connection,
@@ -242,7 +255,7 @@ class Reconciler:
                 await requested.wait()
 
 
-def _named(pairs: set[tuple[str, str]] | frozenset[tuple[str, str]]) -> str:
+def _named(pairs: Collection[tuple[str, str]]) -> str:
     names = [f"{type_name} of {code}" if code else type_name for type_name, code in sorted(pairs)]
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return ", ".join(names[:_MOST_NAMED]) + more if names else "nothing"
