@@ -25,11 +25,15 @@ Every field of every data type, as the table in `wire/fields.py` has it. The dec
 strategies are made from the same table. An event's attributes have the long names. The SIMPLE formats send the short
 ones.
 
-*May be absent*: some hosts or some years do not send it. *May be null*: it may be sent as `null`. The event has `None`
-in either case. *Known values* are those that the exchange is known to send; others are delivered as well, and counted
-as [drift](guide/data-types.md#what-the-library-does-not-know).
+*Of it*: what the event is of. Without it, or if it cannot be understood, there is no event but a bad frame. Any other
+field that is missing, `null` where that is not usual, or no value of its type costs no event: it is `nan` for `float`,
+`-1` for `int` and an empty text for `str`, or `None` where it may be absent, and is counted as
+[drift](guide/data-types.md#what-the-library-does-not-know). What is of it and may be absent has to be understood if it
+is sent. *May be absent*: some hosts or some years do not send it. *May be null*: it may be sent as `null`. The event
+has `None` in either case. *Known values* are those that the exchange is known to send; others are delivered as well,
+and counted as [drift](guide/data-types.md#what-the-library-does-not-know).
 """
-_COLUMNS = ("name", "SIMPLE", "type", "may be absent", "may be null", "known values")
+_COLUMNS = ("name", "SIMPLE", "type", "of it", "may be absent", "may be null", "known values")
 _LEFT = lifecycle.Step.LEFT
 _CODES = {
     "required": "asked for by market",
@@ -84,12 +88,13 @@ def _collect(kind: Kind, nested: dict[str, Kind]) -> None:
 def _table(fields: Iterable[Field], types: Iterable[DataType[Event]] = ()) -> str:
     rows: list[tuple[str, ...]] = [_COLUMNS, ("---",) * len(_COLUMNS)]
     if names := [kind.name for kind in types]:
-        rows.append(("`type`", "`ty`", "`str`", "", "", _listed(names)))
+        rows.append(("`type`", "`ty`", "`str`", "yes", "", "", _listed(names)))
     rows += [
         (
             f"`{field.name}`",
             f"`{field.simple}`",
             _type(field),
+            "yes" if field.of else "",
             "yes" if field.optional else "",
             "yes" if field.null else "",
             _listed(field.values),

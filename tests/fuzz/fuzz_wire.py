@@ -34,6 +34,7 @@ with atheris.instrument_imports(include=["upbit_streams.wire", "upbit_streams.mo
 MOST_SAMPLE = 200
 MOST_DRIFT = 101
 MOST_WHY = 1000
+MOST_PAYLOAD = 16 * 1024
 LONGEST_INPUT = 8192
 
 FORMATS = tuple(Format)
@@ -49,6 +50,9 @@ CONTROLS = (
     b'{"mthd":"LIST_SUBSCRIPTIONS","rslt":[{"ty":"trade","cds":["KRW-BTC"]}],"tckt":"t"}',
     b'{"type":"liquidation","timestamp":1}',
     b'[[{"type":"trade"}],{},null]',
+    b'{"type":"x","timestamp":1' + b"0" * 400 + b"}",
+    b'{"type":"trade","code":"KRW-BTC","timestamp":1.7E12,"trade_price":"1","trade_volume":1e0,"x":"\\ud800"}',
+    b"[" * 3000,
     b'[{"type":"trade","' + b"x" * 3000 + b'":1},{}]',
     b'{"error":{"name":"' + b"x" * 3000 + b'"}}',
 )
@@ -67,7 +71,7 @@ def try_input(data: bytes) -> None:
         assert event.epoch is EPOCH, "an event is not stamped"
         assert event.received_at == 2.0, "an event is not stamped"
         if event.type in TABLE:
-            check_amounts(event, TABLE[event.type])
+            check_numbers(event, TABLE[event.type])
     for reply in replies:
         check_reply(reply)
     if data[-1] % 32 == 0:  # it only grows, so a look now and then is enough
@@ -86,8 +90,11 @@ def _frame(data: bytes) -> bytes | str:
 def check_reply(reply: Reply) -> None:
     """What is kept of a reply, to be shown to a person, is bounded."""
     match reply:
-        case BadFrame(why, sample):
+        case BadFrame(why, sample, type_name, code, payload):
             assert len(sample) <= MOST_SAMPLE, "the sample of a bad frame is too long"
+            assert len(type_name) <= MOST_SAMPLE, "the type of a bad frame is too long"
+            assert len(code) <= MOST_SAMPLE, "the code of a bad frame is too long"
+            assert len(payload) <= MOST_PAYLOAD, "the payload of a bad frame is too long"
             assert len(why) <= MOST_WHY, "the reason of a bad frame is too long"
         case ErrorReply(name, message):
             assert len(name) <= MOST_SAMPLE, "the name of an error is too long"
@@ -98,15 +105,21 @@ def check_reply(reply: Reply) -> None:
             assert len(ticket) <= MOST_SAMPLE, "a ticket is too long"
 
 
-def check_amounts(value: Any, kind: Kind) -> None:
-    """An amount is a number, or None where the table allows that."""
+def check_numbers(value: Any, kind: Kind) -> None:
+    """A number is one that can be computed with, or None where the table allows that."""
     for field in kind.fields:
         content = getattr(value, field.name)
         if field.type is Decimal:
             assert content.is_finite() if isinstance(content, Decimal) else field.null and content is None
+            assert len(f"{content or 0:,.8f}") < 500, "an amount is too long to be shown"
+        elif field.type is int:
+            assert -1 <= content < 2**63 if isinstance(content, int) and field.is_time else True, "no time"
+            assert abs(content or 0) <= 2**63, "a whole number is too large"
+        elif field.type is str:
+            assert (content or "").encode() is not None, "a text that cannot be encoded"
         elif isinstance(field.type, Kind) and content is not None:
             for part in content if field.array else [content]:
-                check_amounts(part, field.type)
+                check_numbers(part, field.type)
 
 
 def check_drift(decoder: Decoder) -> None:

@@ -4,6 +4,11 @@ Field names are the exchange's own. Prices and volumes of the market are ``float
 digits, which a float holds exactly), amounts of your own orders and balances ``Decimal``, exact to the last digit; ids
 and timestamps are ``int``. A field that the exchange may leave out, or sends as ``null``, is ``None`` then.
 
+A field that it always sends, and that is missing all the same or cannot be understood, holds what no exchange sends:
+``nan`` for ``float``, -1 for ``int``, an empty text for ``str``. That is counted in ``ConnectionStatus.drift``. Numbers
+are bounded, so that each can be computed with and shown: amounts have at most a hundred digits, and an exponent within
+a hundred; ``int`` has 64 bits.
+
 The classes are invisible to the garbage collector (``gc=False``): they refer only to values that cannot refer back, so
 a long history of them costs no collection pauses.
 """
@@ -152,7 +157,8 @@ class TickerEvent(MarketEvent, frozen=True, gc=False, kw_only=True):
 class TradeEvent(MarketEvent, frozen=True, gc=False, kw_only=True):
     """One trade (protocol section 4.2).
 
-    ``sequential_id`` tells trades of a market apart; it is not ordered, so it neither sorts them nor shows gaps.
+    ``sequential_id`` tells trades of a market apart; it is not ordered, so it neither sorts them nor shows gaps. Where
+    the exchange sent none, it is negative and made of the trade's time, price, volume and side.
     """
 
     type: ClassVar[str] = "trade"

@@ -50,7 +50,8 @@ class Drift:
     """One difference between what the exchange sends and what this library knows of it."""
 
     what: str
-    """``unknown field``, ``unknown value``, ``unknown type`` or ``other format``."""
+    """``unknown field``, ``unknown value``, ``unknown type``, ``missing field``, ``not understood``,
+    ``other spelling``, ``other unit`` or ``other format``."""
     where: str
     """The type, and the field: ``trade.news``, ``ticker.market_state=HALTED``."""
     count: int
@@ -94,8 +95,9 @@ class ConnectionStatus:
     differences: int
     """How often the exchange's list of what it serves differed from what it was asked for."""
     unanswered: tuple[tuple[str, str], ...]
-    """Types and codes of which nothing has come in this epoch, some seconds after they were asked for: most likely a
-    typing error, or a market that this region's exchange does not list."""
+    """Types and codes of which nothing has come in this epoch that was understood, some seconds after they were asked
+    for. Where no frame of them was bad, that is most likely a typing error, or a market that this region's exchange
+    does not list."""
 
 
 @attrs.frozen
