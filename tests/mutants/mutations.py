@@ -32,6 +32,7 @@ _OTHER: dict[type[ast.AST], type[ast.AST]] = {
 _OTHER_FUNCTIONS = {"max": "min", "min": "max", "any": "all", "all": "any", "sorted": "list", "reversed": "list"}
 # Swapping their arguments, or leaving them out, shows nothing but that they are there.
 _PLAIN_CALLS = {"isinstance", "cast", "TypeVar", "_log.info", "_log.debug"}
+_NEW_LINE = "\n"
 _SYMMETRIC = {"max", "min"}
 # What these say is for the type checker, or for the class's decorator.
 _PLAIN_KEYWORDS = {"covariant", "eq", "init", "slots", "strict"}
@@ -59,7 +60,7 @@ class Mutant:
     lines: range
     """A test that runs none of these lines cannot notice it."""
     name: str = ""
-    """Of the constant of a module that is changed: a test notices it only where that is used."""
+    """Of the constant or the field that is changed: a test notices it only where that is used."""
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line} {self.where}: {self.change}"
@@ -80,6 +81,8 @@ def mutants_of(file: str, source: str) -> Iterator[Mutant]:
         for changed in _changes(node, outer[-1], function):
             text = "pass" if changed is None else ast.unparse(changed)
             change = f"{ast.unparse(node)} -> {'(removed)' if changed is None else text}"
+            if isinstance(node, ast.Constant):
+                change += f" in {ast.unparse(outer[-1]).partition(_NEW_LINE)[0]}"
             lines, name = _scope(node, outer)
             yield Mutant(
                 file=file,
@@ -112,19 +115,22 @@ def _walk(node: ast.AST, outer: list[ast.AST]) -> Iterator[tuple[ast.expr | ast.
 
 
 def _scope(node: ast.expr | ast.stmt, outer: list[ast.AST]) -> tuple[range, str]:
-    """The lines that a test has to run to notice the change."""
-    for each in reversed(outer):
-        if isinstance(each, _Function):
-            is_default = node.lineno < each.body[0].lineno
-            return _lines(each if is_default else node), ""
-        if isinstance(each, ast.ClassDef):
-            return _lines(each), ""
-    for each in (*outer, node):
-        if isinstance(each, ast.Assign) and isinstance(each.targets[0], ast.Name):
-            return range(0), each.targets[0].id
-        if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name):
-            return range(0), each.target.id
-    return _lines(outer[0]), ""
+    """The lines that a test has to run to notice the change; or what is changed, if it is changed for all of them."""
+    chain = [*outer, node]
+    while chain:
+        match chain.pop():
+            case ast.FunctionDef() | ast.AsyncFunctionDef() as function:
+                is_default = node.lineno < function.body[0].lineno
+                return _lines(function if is_default else node), ""
+            case ast.Assign(targets=[ast.Name(id=name), *_]) | ast.AnnAssign(target=ast.Name(id=name)) if not any(
+                isinstance(each, _Function) for each in chain
+            ):
+                return range(0), name
+            case ast.ClassDef() | ast.Module() as scope:
+                return _lines(scope), ""
+            case _:
+                pass
+    return range(0), ""
 
 
 def _lines(node: ast.AST) -> range:

@@ -11,6 +11,7 @@ the quickest first, and is killed by the first that fails or does not end. All o
 import argparse
 import ast
 import json
+import math
 import os
 import random
 import re
@@ -24,7 +25,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import count
+from itertools import accumulate, count
 from pathlib import Path
 from queue import SimpleQueue
 from time import monotonic
@@ -59,10 +60,12 @@ class Suite:
         for file, line in lines:
             self._by_line[file, line].add(name)
 
-    def running(self, lines: Iterable[tuple[str, int]]) -> list[str]:
-        """The tests that run any of these lines, the quickest first."""
+    def running(self, lines: Iterable[tuple[str, int]], budget: float) -> list[str]:
+        """The tests that run any of these lines, the quickest first, as many as take so many seconds."""
         found = {name for line in lines for name in self._by_line.get(line, ())}
-        return sorted(found, key=lambda name: (self.seconds[name], name))
+        ordered = sorted(found, key=lambda name: (self.seconds[name], name))
+        so_far = accumulate(self.seconds[name] for name in ordered)
+        return [name for name, seconds in zip(ordered, so_far, strict=True) if seconds <= budget]
 
 
 @attrs.frozen
@@ -88,9 +91,9 @@ def main() -> None:
     begun = monotonic()
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copies = [_copy(Path(folder, f"copy-{number}")) for number in range(WORKERS)]
-        suite = measure(copies[0], Path(folder))
+        suite = measure(copies[0], Path(folder), options.tests)
         print(f"{len(suite.seconds)} tests pass without a change ({monotonic() - begun:.0f} s)", flush=True)
-        outcomes = list(kill_all(chosen, suite, copies))
+        outcomes = list(kill_all(chosen, suite, copies, options.budget))
     survivors = sorted((each for each in outcomes if not each.is_killed), key=lambda each: str(each.mutant))
     print(f"\nsurvived, of {len(outcomes)}:" if survivors else "")
     for each in survivors:
@@ -113,6 +116,12 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sample", type=int, default=200, help="how many mutants, drawn at random; 0 takes all")
     parser.add_argument("--seed", type=int, default=1, help="of the draw")
+    parser.add_argument(
+        "--budget", type=float, default=math.inf, help="seconds of tests that a mutant is given at most"
+    )
+    parser.add_argument(
+        "--tests", nargs="+", default=TESTS, help="files and folders of tests; unit and live by default"
+    )
     parser.add_argument("--only", default="", help="take only those in whose line this expression is found")
     parser.add_argument("--least", type=float, default=0.0, help="fail if fewer are killed, in per cent")
     parser.add_argument("--list", action="store_true", help="show the mutants, and run nothing")
@@ -169,11 +178,11 @@ def _copy(folder: Path) -> Path:
     return folder
 
 
-def measure(copy: Path, folder: Path) -> Suite:
+def measure(copy: Path, folder: Path, tests: Sequence[str]) -> Suite:
     """Take all tests as they are. A mutant that is killed by a test that fails anyway would say nothing."""
     records = folder / "records"
     records.mkdir()
-    output, code = _run(copy, [f"-n{WORKERS}", *TESTS], {RECORDS: str(records)}, 1200.0)
+    output, code = _run(copy, [f"-n{WORKERS}", *tests], {RECORDS: str(records)}, 1200.0)
     if code != 0:
         sys.exit(f"{output}\nthe tests fail without a change (exit code {code}): mend that first")
     suite = Suite()
@@ -183,7 +192,7 @@ def measure(copy: Path, folder: Path) -> Suite:
     return suite
 
 
-def kill_all(mutants: Sequence[Mutant], suite: Suite, copies: Sequence[Path]) -> Iterator[Outcome]:
+def kill_all(mutants: Sequence[Mutant], suite: Suite, copies: Sequence[Path], budget: float) -> Iterator[Outcome]:
     """What becomes of each, several at a time."""
     uses = _uses_of_names(mutants)
     free: SimpleQueue[Path] = SimpleQueue()
@@ -192,7 +201,7 @@ def kill_all(mutants: Sequence[Mutant], suite: Suite, copies: Sequence[Path]) ->
 
     def kill(mutant: Mutant) -> Outcome:
         lines = [(mutant.file, line) for line in mutant.lines] + uses[mutant.name]
-        tests = suite.running(lines)
+        tests = suite.running(lines, budget)
         copy = free.get()
         try:
             return _kill(mutant, tests, sum(suite.seconds[name] for name in tests), copy)

@@ -6,6 +6,7 @@ It takes Python 3.12, which tells each line once for each test and costs next to
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,8 @@ RECORDS = "MUTANTS_RECORDS"
 CHOSEN = "MUTANTS_CHOSEN"
 """In the environment, a file with the tests to be run, one a line."""
 
+_MOST_SECONDS = 60
+"""No test takes a tenth of it."""
 _PACKAGE = str(Path(upbit_streams.__file__).parent) + os.sep
 _monitoring: Any = vars(sys).get("monitoring")
 _current: set[tuple[str, int]] = set()
@@ -56,7 +59,9 @@ def pytest_configure() -> None:
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     if RECORDS not in os.environ:
+        signal.alarm(_MOST_SECONDS)  # which ends the whole process: in virtual time an endless loop is never awaited
         yield
+        signal.alarm(0)
         return
     _current.clear()
     _monitoring.restart_events()

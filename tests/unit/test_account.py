@@ -36,3 +36,15 @@ def test_a_month_of_trading_fits(order: MyOrderEvent) -> None:
                 account.take(msgspec.structs.replace(order, uuid=str(number), state=state))
         assert list(account.open_orders) == ["12", "14", "16", "18"]
         assert list(account.done_orders) == ["15", "17", "19"]
+
+
+@given(order=events(DataType.MY_ORDER))
+def test_what_was_done_before_a_moment_is_forgotten_and_not_what_was_done_in_it(order: MyOrderEvent) -> None:
+    account = Account()
+    for number in range(5):
+        account.take(msgspec.structs.replace(order, uuid=str(number), state="done", received_at=float(number)))
+    assert account.forget_done(2.0) == 2
+    assert list(account.done_orders) == ["2", "3", "4"]
+    assert account.forget_done(2.0) == 0
+    assert account.forget_done(99.0) == 3
+    assert account.order("4") is None

@@ -15,6 +15,7 @@ from tests.support.world import numbered_trade
 from upbit_streams import (
     AuthenticationError,
     BackpressureError,
+    DropNewest,
     DropOldest,
     Epoch,
     EpochEnded,
@@ -52,7 +53,7 @@ def _refused() -> AuthenticationError:
 
 
 @contextmanager
-def _channel(policy: DropOldest | Fail, *, notices: Any = ()) -> Iterator[Channel]:
+def _channel(policy: DropOldest | DropNewest | Fail, *, notices: Any = ()) -> Iterator[Channel]:
     channel = Channel(policy, notices=notices)
     try:
         yield channel
@@ -483,3 +484,16 @@ async def test_no_connection_was_down_for_less_than_no_time(slow: float, day_aft
         assert told.down is not None
         assert told.down >= 0.0
         assert told.down == pytest.approx(slow, abs=1e-5)
+
+
+async def test_e7_what_was_not_let_in_is_missing_where_it_would_have_stood() -> None:
+    with _channel(DropNewest(2), notices=ALL) as channel:
+        channel.begin(EPOCHS[1], 0.0)
+        trades = [_trade(number, EPOCHS[1]) for number in range(6)]
+        for trade in trades[:3]:
+            channel.put(trade)
+        assert isinstance(channel.receive_nowait(), EpochStarted)
+        assert channel.receive_nowait() == trades[0]
+        for trade in trades[3:]:
+            channel.put(trade)
+        assert await channel.receive_batch() == [trades[1], Lagged(1), trades[3], Lagged(2)]

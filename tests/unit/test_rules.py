@@ -1,12 +1,14 @@
 """When to try again, and how often at most."""
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from upbit_streams import Backoff
 from upbit_streams.rules.backoff import delay, next_failures
-from upbit_streams.rules.rate_limit import CONNECTS, RateLimit
+from upbit_streams.rules.rate_limit import CONNECTS, MESSAGES, Limit, RateLimit
 from upbit_streams.rules.refusals import block_seconds
 
 BACKOFF = Backoff(initial=0.5, maximum=30.0, stable_after=5.0)
@@ -23,6 +25,59 @@ def test_only_an_epoch_that_brought_data_and_lived_for_a_while_makes_the_next_wa
     assert next_failures(7, BACKOFF, lived=5.0, brought_data=True) == 0
     assert next_failures(7, BACKOFF, lived=4.9, brought_data=True) == 8
     assert next_failures(7, BACKOFF, lived=9999.0, brought_data=False) == 8
+
+
+@pytest.mark.parametrize("limits", [CONNECTS, MESSAGES])
+def test_five_may_happen_at_once_and_the_next_when_a_second_has_passed(limits: Sequence[Limit]) -> None:
+    limit = RateLimit(limits)
+    for _ in range(5):
+        assert limit.wait(7.0) == 0.0
+        limit.record(7.0)
+    assert limit.wait(7.0) == pytest.approx(1.1)
+    assert limit.wait(7.5) == pytest.approx(0.6)
+    assert limit.wait(8.1 + 1e-9) == 0.0
+
+
+def test_a_hundred_messages_may_be_sent_as_fast_as_may_be_and_the_next_when_a_minute_has_passed() -> None:
+    limit, now = RateLimit(MESSAGES), 0.0
+    for _ in range(100):
+        now += limit.wait(now)
+        limit.record(now)
+    assert now == pytest.approx(19 * 1.1)
+    assert limit.wait(now) == pytest.approx(60.5 - now)
+
+
+@pytest.mark.parametrize(
+    ("amount", "seconds"),
+    [
+        ("1500 ms", 1.5),
+        ("1500 millis", 1.5),
+        ("1500 milliseconds", 1.5),
+        ("1500밀리초", 1.5),
+        ("7 s", 7.0),
+        ("7 secs", 7.0),
+        ("7초", 7.0),
+        ("3 m", 180.0),
+        ("3 mins", 180.0),
+        ("3분", 180.0),
+        ("2 h", 7200.0),
+        ("2 hrs", 7200.0),
+        ("2시간", 7200.0),
+        ("1 hour 30 minutes 5 seconds", 5405.0),
+        ('"remaining_minutes": 3}', 180.0),
+        ('"retry_after_ms": 1500}', 1.5),
+        ('"wait_millis": 1500}', 1.5),
+        ('"until": 1795000060}', 60.0),
+        ('"until": 1795000060500}', 60.5),
+        ("2026-11-18T11:07:40Z", 60.0),
+        ("2026-11-18T20:07:40+09:00", 60.0),
+        ("2026-11-18 20:07:40", 60.0),
+        ("2026-11-18 11:07:40", 60.0),
+        ("8 days, or 9000000 s", 7 * 86400.0),
+    ],
+)
+def test_each_unit_in_which_a_block_may_be_told_is_understood(amount: str, seconds: float) -> None:
+    assert block_seconds(418, amount, 1_795_000_000.0) == pytest.approx(seconds + 0.1)
 
 
 _BODIES = [
