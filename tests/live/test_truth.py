@@ -25,6 +25,7 @@ from upbit_streams import (
     Secret,
     SubscriptionError,
     TradeEvent,
+    indicator,
     open_manager,
 )
 from upbit_streams.engine import watchdog
@@ -280,6 +281,8 @@ async def test_a_request_that_was_served_is_not_blamed_for_an_error_long_after_i
 BOOK = Want(DataType.ORDERBOOK, "KRW-BTC", count=5, level=1000)
 ORDERS = Want(DataType.MY_ORDER)
 TRADE = Want(DataType.TRADE, "KRW-BTC")
+RSI = Want(DataType.INDICATOR, "KRW-BTC", indicator=indicator("rsi", "5m", period=14))
+BTC = frozenset({"KRW-BTC"})
 
 
 @pytest.mark.parametrize(
@@ -293,6 +296,10 @@ TRADE = Want(DataType.TRADE, "KRW-BTC")
         ([ORDERS], [Subscribed("myOrder")]),
         ([ORDERS], [Subscribed("myOrder", frozenset({"KRW-BTC", "KRW-ETH"}))]),
         ([], [Subscribed("")]),
+        ([RSI], [Subscribed("indicator", BTC)]),
+        ([RSI], [Subscribed("indicator", BTC, timeframe="5m")]),
+        ([RSI], [Subscribed("indicator", BTC, indicators=frozenset({"rsi"}))]),
+        ([RSI], [Subscribed("indicator", BTC, timeframe="5m", indicators=frozenset({"macd", "rsi"}))]),
     ],
 )
 def test_what_the_list_does_not_tell_is_no_difference(wants: list[Want], listed: list[Subscribed]) -> None:
@@ -309,6 +316,9 @@ def test_what_the_list_does_not_tell_is_no_difference(wants: list[Want], listed:
         ([TRADE], [Subscribed("trade", frozenset({"KRW-ETH"}))], [TRADE], [("trade", "KRW-ETH")]),
         ([BOOK], [Subscribed("orderbook", frozenset({"KRW-BTC"}), 0.0)], [BOOK], [("orderbook", "KRW-BTC")]),
         ([BOOK], [Subscribed("orderbook", frozenset({"KRW-BTC.30"}))], [BOOK], [("orderbook", "KRW-BTC")]),
+        ([BOOK], [Subscribed("orderbook", BTC, 1000.0), Subscribed("trade", BTC)], [], [("trade", "KRW-BTC")]),
+        ([RSI], [Subscribed("indicator", BTC, timeframe="15m")], [RSI], [("indicator", "KRW-BTC")]),
+        ([RSI], [Subscribed("indicator", BTC, indicators=frozenset({"macd"}))], [RSI], [("indicator", "KRW-BTC")]),
     ],
 )
 def test_what_the_list_tells_otherwise_is_a_difference(

@@ -220,3 +220,14 @@ def test_what_is_about_the_request(name: str) -> None:
 )
 def test_what_is_not(name: str) -> None:
     assert not is_about_the_request(name)
+
+
+def test_one_refusal_of_all_that_is_wanted_may_be_chance_and_the_second_begins_a_search() -> None:
+    suspects, wanted = Suspects(), frozenset(WANTS[:12])
+    assert refuse_often(suspects, wanted, 1) == []
+    suspects.begin()
+    again = suspects.attempt(wanted)
+    assert (again.wants, again.is_trial) == (wanted, True)
+    assert suspects.refused(again.wants, "INVALID_PARAM", "no") == []
+    suspects.begin()
+    assert suspects.attempt(wanted).wants < wanted
