@@ -121,6 +121,7 @@ def test_every_refusal_of_a_login_has_its_advice(name: str) -> None:
     for refused, status in ((by_frame, None), (by_status, 401)):
         assert isinstance(refused, AuthenticationError)
         assert (refused.name, refused.message, refused.status) == (name, "no", status)
+        assert refused.url == "wss://x/private"
         assert refused.advice == REFUSALS[name]
         assert refused.advice in str(refused)
         again = refused.again(3)
@@ -128,7 +129,14 @@ def test_every_refusal_of_a_login_has_its_advice(name: str) -> None:
         assert "3 times" in str(again)
 
 
-@pytest.mark.parametrize("status", [400, 404, 418, 429, 500, 503])
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_handshake_that_is_forbidden_is_about_the_login_whatever_it_says(status: int) -> None:
+    refused = refused_handshake(HandshakeRefusedError("wss://x", status, "<html>"))
+    assert refused is not None
+    assert (refused.url, refused.name, refused.message, refused.status) == ("wss://x", "", "<html>", status)
+
+
+@pytest.mark.parametrize("status", [400, 402, 404, 418, 429, 500, 503])
 def test_other_refusals_are_not_about_the_login(status: int) -> None:
     assert refused_handshake(HandshakeRefusedError("wss://x", status, "")) is None
     assert login_refusal("wss://x", "WRONG_FORMAT", "") is None

@@ -94,3 +94,10 @@ def test_calm_nights_are_learnt_and_forgotten() -> None:
     assert 15.0 <= habit.usual <= 20.0
     _live(habit, [0.5] * 14_400, last)  # two hours
     assert habit.usual < 10.0
+
+
+def test_what_is_heard_in_the_moment_of_every_look_is_usually_silent_for_no_time() -> None:
+    habit = Habit(0.0)
+    for number in range(1, 20):
+        assert habit.look(number * LOOK, number * LOOK) is None
+    assert habit.usual == 0.0

@@ -205,3 +205,11 @@ def test_an_active_connection_may_be_degraded_and_says_why(
         unanswered=unanswered,
     )
     assert judge(standing, recent).reasons == reasons
+
+
+def test_what_has_counted_nothing_is_nothing() -> None:
+    nothing, something = Counts(0.0), Counts(*range(1, 10))
+    assert nothing.plus(something) == something.plus(nothing) == something.since(nothing) == something
+    assert something.since(something) == nothing
+    assert something.plus(something).since(something) == something
+    assert (nothing.rate(5), nothing.error_rate, nothing.mean_lag) == (0.0, 0.0, None)

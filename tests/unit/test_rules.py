@@ -74,6 +74,8 @@ def test_a_hundred_messages_may_be_sent_as_fast_as_may_be_and_the_next_when_a_mi
         ("2026-11-18 20:07:40", 60.0),
         ("2026-11-18 11:07:40", 60.0),
         ("8 days, or 9000000 s", 7 * 86400.0),
+        ('blocked for 5 seconds, {"remaining_minutes": 3} at 2026-11-18T11:06:50Z', 180.0),
+        ('blocked for 5 seconds, {"remaining_minutes": 3} until 2026-11-18T12:06:40Z', 3600.0),
     ],
 )
 def test_each_unit_in_which_a_block_may_be_told_is_understood(amount: str, seconds: float) -> None:

@@ -231,3 +231,11 @@ def test_one_refusal_of_all_that_is_wanted_may_be_chance_and_the_second_begins_a
     assert suspects.refused(again.wants, "INVALID_PARAM", "no") == []
     suspects.begin()
     assert suspects.attempt(wanted).wants < wanted
+
+
+@pytest.mark.parametrize(("size", "part"), [(9, 1), (10, 1), (11, 2), (100, 10), (101, 11)])
+def test_a_search_goes_on_in_ten_parts(size: int, part: int) -> None:
+    suspects, wanted = Suspects(), frozenset(WANTS[:size])
+    refuse_often(suspects, wanted, 2)
+    suspects.begin()
+    assert len(suspects.attempt(wanted).wants) == part
