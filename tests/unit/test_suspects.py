@@ -239,3 +239,16 @@ def test_a_search_goes_on_in_ten_parts(size: int, part: int) -> None:
     refuse_often(suspects, wanted, 2)
     suspects.begin()
     assert len(suspects.attempt(wanted).wants) == part
+
+
+def test_what_is_suspected_stays_so_when_what_was_trusted_is_refused() -> None:
+    suspects, good, bad = Suspects(), frozenset(WANTS[:3]), frozenset(WANTS[3:6])
+    suspects.begin()
+    suspects.accepted(suspects.attempt(good).wants)
+    refuse_often(suspects, good | bad, 1)
+    suspects.begin()
+    assert suspects.attempt(good | bad).wants == good
+    suspects.refused(good, "INVALID_PARAM", "no")
+    suspects.begin()
+    again = suspects.attempt(good | bad)
+    assert (again.wants, again.is_trial) == (good, True)
