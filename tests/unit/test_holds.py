@@ -106,9 +106,9 @@ async def test_who_leaves_is_known_to_no_route() -> None:
     for wants, watches in ((WANTS, False), (WANTS, True), (states, False)):
         channel = Channel(DropOldest(3))
         hub.attach(wants, channel, watches=watches)
-        assert all(channel in route.channels() for route in hub._all_routes())
+        assert all(channel in route.channels() for route in hub.holders()[0])
         hub.detach(wants, channel)
-        for route in hub._all_routes():
+        for route in hub.holders()[0]:
             assert not {*route.channels(), *route.owed, *route.states, *route.watchers}
 
 

@@ -31,7 +31,6 @@ class Channel:
 
     # It is looked at for every event: slots are found faster, however many there are.
     __slots__ = (
-        "_behind",
         "_blocked",
         "_blocked_seconds",
         "_buffer",
@@ -69,9 +68,6 @@ class Channel:
         self._tells_losses = Lagged in notices
         self._put = self._buffer.put
         self._published = self._delivered = self._dropped = self._coalesced = self._throttled = 0
-        self._behind: tuple[int, Event] | None = None
-        """What stands behind the last ``Lagged`` that was told, with its place. It is out of the buffer by then, so
-        that it cannot be dropped as well: who is slow would be told of nothing but losses."""
         self._places = 0
         """How many events have come into the buffer, where there are notices, which have their places among those."""
         self._high_water = 0
@@ -170,8 +166,7 @@ class Channel:
     def begin(self, epoch: Epoch, at: float) -> None:
         """An epoch serves this consumer since ``at``. Does nothing if it has been told so, or wants no notices."""
         if self._notices is not None and self._takes and not self._missed and not self._notices.is_in(epoch):
-            behind = () if self._behind is None else self._behind[:1]
-            self._notices.begin(epoch, at, self._places, [*behind, *self._buffer.places(self._places)])
+            self._notices.begin(epoch, at, self._places, self._buffer.places(self._places))
             self._wake()
 
     def end(self, epoch: Epoch, reason: str, heard_at: float, ended_at: float) -> list[Event]:
@@ -328,17 +323,19 @@ class Channel:
 
     def _take_beside(self) -> Any:
         """What comes next, if it is not in the buffer."""
-        if self._notices is not None and (notice := self._notices.next_before(self._front())) is not None:
-            if isinstance(notice, Lagged) and self._behind is None:
-                place, event = self._buffer.front(self._places), self._buffer.take()
-                self._behind = None if event is None else (place, event)
-            return notice
-        if self._behind is None:
+        notices, buffer = self._notices, self._buffer
+        if notices is None or not notices:
             return None
-        self._high_water = max(self._high_water, self._count_waiting())
-        (_, event), self._behind = self._behind, None
-        self._delivered += 1
-        return event
+        place = buffer.front(self._places)
+        kept, item = notices.kept, notices.next_before(place)
+        if isinstance(item, Lagged) and kept is None and (event := buffer.take()) is not None:
+            # The event behind a loss that was told leaves the buffer, so that it cannot be lost as well: a consumer
+            # that is slow would be told of nothing but losses.
+            notices.keep(event, place)
+        elif item is not None and item is kept:
+            self._high_water = max(self._high_water, self._count_waiting() + 1)
+            self._delivered += 1
+        return item
 
     def _give_room(self) -> None:
         """There is room again: first for what has waited outside, then for what the reader has."""
@@ -355,11 +352,11 @@ class Channel:
                 self._dropped += 1
                 self._places += 1
                 if self._tells_losses and self._notices is not None:
-                    self._notices.lose(front)
+                    self._notices.lose_first(front)
             case Outcome.DROPPED:
                 self._dropped += 1
                 if self._tells_losses and self._notices is not None:
-                    self._notices.lose(self._places, is_newest=True)
+                    self._notices.lose_last(self._places)
             case Outcome.COALESCED:
                 self._coalesced += 1
                 self._places += 1
@@ -401,11 +398,11 @@ class Channel:
             raise failure()
 
     def _count_waiting(self) -> int:
-        return len(self._buffer) + (self._behind is not None)
+        return len(self._buffer) + (self._kept() is not None)
 
-    def _front(self) -> int:
-        """The place of the next event that will be taken, whether it is there yet or not."""
-        return self._buffer.front(self._places) if self._behind is None else self._behind[0]
+    def _kept(self) -> Event | None:
+        """The event that waits beside the buffer."""
+        return None if self._notices is None else self._notices.kept
 
     def _wake(self) -> None:
         """Let everybody look who waits."""
@@ -415,9 +412,7 @@ class Channel:
             self._news = anyio.Event()
 
     def statistics(self) -> StreamStatistics:
-        buffered, oldest = self._count_waiting(), self._buffer.oldest()
-        if self._behind is not None:
-            oldest = self._behind[1]
+        buffered, oldest = self._count_waiting(), self._kept() or self._buffer.oldest()
         lag = 0.0 if oldest is None else anyio.current_time() + oldest.epoch.wall_offset - oldest.received_at
         blocked = sum(anyio.current_time() - begun for begun in self._blocked)
         return StreamStatistics(
@@ -441,7 +436,6 @@ class Channel:
         self._closed = True
         self._takes = self._is_plain = False
         self._left = self._count_waiting()
-        self._behind = None
         self._buffer.clear()
         self._unshown.clear()
         if self._notices is not None:

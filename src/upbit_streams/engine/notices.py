@@ -8,22 +8,29 @@ from operator import itemgetter
 import attrs
 
 from ..model.epoch import Epoch
+from ..model.events import Event
 from ..model.notices import EpochEnded, EpochStarted, Lagged, Notice, Stale
 
 __all__ = ["Notices"]
 
 _place_of = itemgetter(0)
+# The place of what comes before everything in the buffer, whatever happens there.
+_FIRST = -1
 
 
 class Notices:
-    """Notices that were not taken yet, each with its place: the number of events that had come in before it.
+    """Everything that waits beside a consumer's buffer, in order: notices, losses, and at most one event.
 
-    They do not stand among the events in the buffer, so no policy can drop one.
+    Each has a place, which is the number of events that had come into the buffer before it. So buffer and notices
+    together have one order, which a loss in the buffer does not change. Notices do not stand among the events in the
+    buffer, so no policy can drop one.
     """
 
     def __init__(self, kinds: Collection[type[Notice]]) -> None:
+        self.kept: Event | None = None
+        """The event that waits here. What is lost in the buffer from then on stands behind it."""
         self._kinds = frozenset(kinds)
-        self._waiting: list[tuple[int, Notice | int]] = []
+        self._waiting: list[tuple[int, Notice | Event | int]] = []
         """A bare number is how many events are missing there."""
         self._epochs: dict[str, Epoch] = {}
         """By connection, the last epoch that was begun."""
@@ -38,7 +45,8 @@ class Notices:
         return self._epochs.get(epoch.connection) is epoch
 
     def begin(self, epoch: Epoch, at: float, place: int, waiting: Sequence[int]) -> None:
-        """An epoch serves the consumer since ``at``. ``waiting`` are the places of all events that wait, in order."""
+        """An epoch serves the consumer since ``at``. ``waiting`` are the places of all events in the buffer, in
+        order."""
         self._epochs[epoch.connection] = epoch
         missing_from = down = None
         if epoch.connection in self._ends:
@@ -56,47 +64,72 @@ class Notices:
     def add(self, stale: Stale, place: int) -> None:
         self._add(place, stale)
 
-    def lose(self, place: int, *, is_newest: bool = False) -> None:
-        """An event was dropped: the one at that place, which was the next to be taken; or the ``newest``, which did not
-        come in."""
-        index = bisect_right(self._waiting, place, key=_place_of)
-        if index:
-            before, lost = self._waiting[index - 1]
-            # Of what came before the next to be taken nothing is left, so those are missing in one place.
-            if isinstance(lost, int) and (not is_newest or before == place):
-                self._waiting[index - 1] = before, lost + 1
-                return
-        self._waiting.insert(index, (place, 1))
+    def lose_first(self, place: int) -> None:
+        """The event at this place was dropped, which would have been the next of the buffer."""
+        index = self._settle(place)
+        if index and isinstance(lost := self._waiting[index - 1][1], int):
+            self._waiting[index - 1] = _FIRST, lost + 1
+        else:
+            self._waiting.insert(index, (_FIRST, 1))
 
-    def next_before(self, place: int) -> Notice | None:
-        """What the consumer is to be told before the event of this place, which is the next; None if nothing is left.
+    def lose_last(self, place: int) -> None:
+        """An event was dropped that would have come into the buffer at this place, behind all others."""
+        if self._waiting:
+            before, lost = self._waiting[-1]
+            if before == place and isinstance(lost, int):
+                self._waiting[-1] = place, lost + 1
+                return
+        self._waiting.append((place, 1))
+
+    def keep(self, event: Event, place: int) -> None:
+        """The event at this place was taken out of the buffer, whose next it was, and waits here from now on."""
+        self._waiting.insert(self._settle(place), (_FIRST, event))
+        self.kept = event
+
+    def next_before(self, place: int) -> Notice | Event | None:
+        """What comes before the event of this place, which is the next of the buffer; None if nothing is left.
 
         Each call takes one.
         """
-        if self._waiting and self._waiting[0][0] <= place:
-            notice = self._waiting.pop(0)[1]
-            return Lagged(notice) if isinstance(notice, int) else notice
-        return None
+        if not self._waiting or self._waiting[0][0] > place:
+            return None
+        item = self._waiting.pop(0)[1]
+        if item is self.kept:
+            self.kept = None
+        return Lagged(item) if isinstance(item, int) else item
 
     def clear(self) -> None:
         self._waiting.clear()
+        self.kept = None
 
     def _add(self, place: int, notice: Notice) -> None:
         if type(notice) in self._kinds:
             self._waiting.append((place, notice))
 
+    def _settle(self, place: int) -> int:
+        """Let all that stands before the next event of the buffer, which has this place, stand before whatever is left
+        there without it. Returns how much that is.
+
+        Places alone do not tell it: a buffer may hand out its events in another order than that in which they came.
+        """
+        end = bisect_right(self._waiting, place, key=_place_of)
+        for index in range(bisect_right(self._waiting, _FIRST, hi=end, key=_place_of), end):
+            self._waiting[index] = _FIRST, self._waiting[index][1]
+        return end
+
     def _join(self, connection: str, waiting: Sequence[int]) -> None:
         """Of several lives of a connection without an event left between them, tell one: from the first end to the last
         start. So there are never many more notices than events."""
         found, self._waiting = self._waiting, []
-        for _, group in groupby(found, key=lambda each: bisect_left(waiting, each[0])):
-            notices, is_begun = list(group), False
+        kept = next((index for index, (_, item) in enumerate(found) if item is self.kept), -1)
+        for _, group in groupby(
+            enumerate(found), key=lambda each: -1 if each[0] <= kept else bisect_left(waiting, each[1][0])
+        ):
+            notices, is_begun = [each for _, each in group], False
             mine = [
                 (index, notice)
                 for index, (_, notice) in enumerate(notices)
-                if not isinstance(notice, int)
-                and not isinstance(notice, Lagged)
-                and notice.epoch.connection == connection
+                if isinstance(notice, EpochStarted | EpochEnded | Stale) and notice.epoch.connection == connection
             ]
             starts = [(index, notice) for index, notice in mine if isinstance(notice, EpochStarted)]
             if len(starts) > 1:
