@@ -1,5 +1,6 @@
 """The default transport: the sans-IO protocol of ``websockets`` over any anyio byte stream, on both backends."""
 
+import codecs
 import logging
 import ssl
 import traceback
@@ -12,7 +13,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from websockets.client import ClientProtocol
 from websockets.exceptions import PayloadTooBig
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
-from websockets.frames import Frame, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import CONNECTING, OPEN, Protocol
 
 from ..exceptions import ConnectFailedError, ConnectionLostError
@@ -25,6 +26,11 @@ __all__ = ["WebSocket", "connect", "quiet"]
 
 # Several dozen frames of the exchange fit into one read of this size.
 _READ_SIZE = 1 << 16
+
+# A message may come in so many fragments. An empty one adds nothing to the message's size, but it takes memory here.
+_MOST_FRAGMENTS = 4096
+
+_utf8 = codecs.getincrementaldecoder("utf-8")
 
 # At DEBUG the protocol would log every frame and the headers of the handshake, a login token among them. It may say
 # only what is wrong; and nobody can find it by its name to let it say more.
@@ -52,6 +58,10 @@ class WebSocket:
         self._send_failure = ""
         self._end = ""
         self._fragments: list[bytes] = []
+        # Checks the text that comes in fragments; None while no text does.
+        self._text: codecs.IncrementalDecoder | None = None
+        # What is wrong with a message that the protocol itself lets pass; None while nothing is.
+        self._refused: ConnectionLostError | None = None
         # The pings without an answer, oldest first.
         self._pings: dict[bytes, anyio.Event] = {}
         self._ping_payloads = count()
@@ -149,15 +159,41 @@ class WebSocket:
                 continue  # the handshake's own event
             if frame.opcode is Opcode.PONG:
                 self._take_pong(bytes(frame.data))
+            elif frame.opcode is Opcode.BINARY and frame.fin:
+                messages.append(bytes(frame.data))
             elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
-                if frame.fin and not self._fragments:
-                    messages.append(bytes(frame.data))
-                    continue
-                self._fragments.append(bytes(frame.data))
-                if frame.fin:
-                    messages.append(b"".join(self._fragments))
-                    self._fragments.clear()
+                messages += self._put_together(frame, bytes(frame.data))
+            if self._refused is not None:
+                break
         return messages
+
+    def _put_together(self, frame: Frame, data: bytes) -> list[bytes]:
+        """Take a fragment, or a text. Returns the message if this was its end, and refuses one that may not be."""
+        if frame.opcode is Opcode.TEXT:
+            self._text = _utf8()
+        if self._text is not None:
+            try:
+                # A character may be cut by the end of a fragment, but not by the end of the message.
+                self._text.decode(data, frame.fin)
+            except UnicodeDecodeError as why:
+                self._refuse(CloseCode.INVALID_DATA, f"a text that is not UTF-8 ({why.reason})")
+                return []
+        self._fragments.append(data)
+        if not frame.fin:
+            if len(self._fragments) >= _MOST_FRAGMENTS:
+                self._refuse(CloseCode.MESSAGE_TOO_BIG, f"a message in more than {_MOST_FRAGMENTS} fragments")
+            return []
+        message = b"".join(self._fragments)
+        self._fragments.clear()
+        self._text = None
+        return [message]
+
+    def _refuse(self, code: CloseCode, what: str) -> None:
+        """Close the connection, as the peer has sent what it must not."""
+        self._refused = ConnectionLostError(f"the exchange sent {what}", code)
+        self._fragments.clear()
+        if self._protocol.state is OPEN:
+            self._protocol.fail(code, what)
 
     def _take_pong(self, payload: bytes) -> None:
         # A pong may be one that nobody asked for; otherwise it answers its ping and all before (RFC 6455, 5.5.3).
@@ -201,6 +237,8 @@ class WebSocket:
 
     def _lost(self) -> ConnectionLostError:
         protocol = self._protocol
+        if self._refused is not None:
+            return ConnectionLostError(self._refused.why, self._refused.code)
         received, sent = protocol.close_rcvd, protocol.close_sent
         if received is not None and protocol.close_rcvd_then_sent is not False:
             told = f" ({received.reason})" if received.reason else ""

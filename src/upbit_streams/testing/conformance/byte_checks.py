@@ -1,9 +1,11 @@
 """Checks for which the other side is played byte by byte: frames, limits, and how connections open and close."""
 
+from contextlib import suppress
 from functools import partial
 
 import anyio
 import attrs
+from anyio.abc import ByteStream
 from websockets.frames import Frame, Opcode
 
 from ...transport.interface import Transport
@@ -16,6 +18,33 @@ __all__ = ["BYTE_CHECKS"]
 
 _TOO_MUCH = 32 << 20
 """More than any kernel keeps for a socket whose other side does not read."""
+
+NOT_UTF_8 = (
+    b"\x80",  # a continuation without a beginning
+    b"caf\xe9",  # Latin-1, which looks like a beginning
+    b"\xe9t\xe9",
+    b"\xc0\xaf",  # overlong: two bytes for "/", and three, and four
+    b"\xe0\x80\xaf",
+    b"\xf0\x80\x80\xaf",
+    b"\xed\xa0\x80",  # a surrogate, and a pair of them
+    b"\xed\xa0\x80\xed\xb0\x80",
+    b"\xf4\x90\x80\x80",  # beyond U+10FFFF
+    b"\xf8\x88\x80\x80\x80",  # five bytes for one character
+    b"\xff\xfe",
+    b"{\xe2\x82",  # cut off
+)
+"""Texts that are none."""
+
+NOT_ALLOWED = (
+    b"\x83\x00",  # an opcode that nobody has defined
+    b"\xf2\x00",  # reserved bits
+    b"\x80\x00",  # the end of a message that has not begun
+    b"\x09\x00",  # a ping in fragments
+    b"\x89\x7e\x00\x7e" + bytes(126),  # a ping that is too long
+    b"\x88\x01\x03",  # half a close code
+    b"\x88\x02\x03\xec",  # a close code that must not be sent
+)
+"""Frames that no WebSocket may send."""
 
 
 @check(over_bytes=True)
@@ -67,6 +96,93 @@ async def fragments_are_put_together(stage: Stage) -> None:
             answers.append(await peer.frame())
             group.cancel_scope.cancel()
         expect(answers == [(Opcode.PONG, b"between")], f"The answer was {answers}.")
+
+
+@check(over_bytes=True)
+async def a_text_in_fragments_may_be_cut_anywhere(stage: Stage) -> None:
+    """A text that is cut in the middle of a character must come whole."""
+    text = "a\u00e9\uae40\U0001f600".encode()
+    async with talking(stage) as (transport, peer):
+        for cut in range(len(text) + 1):
+            peer.protocol.send_text(text[:cut], fin=False)
+            peer.protocol.send_continuation(text[cut:], fin=True)
+        await peer.flush()
+        received = await messages(transport, len(text) + 1)
+        expect(received == [text] * (len(text) + 1), f"{received} came.")
+
+
+@check(over_bytes=True)
+async def a_text_that_is_not_utf_8_ends_the_connection(stage: Stage) -> None:
+    """A text that is not UTF-8, in one frame or in fragments, must end the connection with code 1007, behind all
+    before it. Binary messages may hold anything."""
+    for text in NOT_UTF_8:
+        for cut in {None, 0, 1, len(text)}:
+            async with talking(stage) as (transport, peer):
+                peer.protocol.send_binary(text)
+                if cut is None:
+                    peer.protocol.send_text(text)
+                else:
+                    peer.protocol.send_text(text[:cut], fin=False)
+                    peer.protocol.send_continuation(text[cut:], fin=True)
+                async with anyio.create_task_group() as group:
+                    group.start_soon(peer.flush)  # the transport may hang up at once
+                    received, why = await until_lost(transport)
+                    group.start_soon(transport.aclose)
+                    opcode, data = await peer.frame()
+                    sent = opcode is Opcode.CLOSE and int.from_bytes(data[:2], "big")
+                    group.cancel_scope.cancel()
+                expect(received == [text], f"{received} came before the end, for the binary message {text!r}.")
+                expect(why.code == 1007, f"The code told was {why.code}, for the text {text!r}.")
+                expect("exchange closed it" not in str(why), f"It was told as {str(why)!r}.")
+                expect(sent == 1007, f"{opcode!r} with {data!r} was sent.")
+
+
+@check(over_bytes=True)
+async def a_text_that_will_never_be_utf_8_is_not_waited_for(stage: Stage) -> None:
+    """A fragment after which a text cannot be UTF-8 any more must end the connection, without the message's end."""
+    async with talking(stage) as (transport, peer):
+        peer.protocol.send_text(b"well \xf4", fin=False)
+        peer.protocol.send_continuation(b"\x90", fin=False)
+        await peer.flush()
+        why = await lost(transport.receive, "receive()")
+        expect(why.code == 1007, f"The code told was {why.code}.")
+
+
+@check(over_bytes=True)
+async def fragments_without_end_end_the_connection(stage: Stage) -> None:
+    """A message of ever more fragments must end the connection with code 1009 or 1008, even if they are empty."""
+    for first in (Opcode.BINARY, Opcode.TEXT):
+        async with talking(stage) as (transport, peer), anyio.create_task_group() as group:
+            many = Frame(Opcode.CONT, b"", fin=False).serialize(mask=False) * 10_000
+            await peer.stream.send(Frame(first, b"", fin=False).serialize(mask=False))
+
+            async def flood(stream: ByteStream, many: bytes = many) -> None:
+                with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+                    for _ in range(100):
+                        await stream.send(many)
+
+            group.start_soon(flood, peer.stream)
+            received, why = await until_lost(transport)
+            expect(not received, f"{len(received)} messages came.")
+            expect(why.code in (1008, 1009), f"The code told was {why.code}.")
+            expect("fragments" in str(why), f"It was told as {str(why)!r}.")
+            group.cancel_scope.cancel()
+
+
+@check(over_bytes=True)
+async def what_breaks_the_protocol_ends_the_connection(stage: Stage) -> None:
+    """A frame that may not be must end the connection with code 1002, not as something that the exchange closed; and
+    closing must not wait for the exchange then if it has hung up."""
+    for frame in NOT_ALLOWED:
+        async with talking(stage, attrs.evolve(CONFIG, close_timeout=5.0)) as (transport, peer):
+            await peer.stream.send(frame)
+            why = await lost(transport.receive, "receive()")
+            expect(why.code == 1002, f"The code told was {why.code}, after {frame!r}.")
+            expect("exchange closed it" not in str(why), f"It was told as {str(why)!r}.")
+            await anyio.aclose_forcefully(peer.stream)
+            started = anyio.current_time()
+            await transport.aclose()
+            expect(anyio.current_time() - started < 2.0, "Closing took more than 2 s.")
 
 
 @check(over_bytes=True)
@@ -198,6 +314,11 @@ BYTE_CHECKS: tuple[Check, ...] = (
     big_messages_come_whole,
     a_message_that_is_too_large_ends_the_connection,
     fragments_are_put_together,
+    a_text_in_fragments_may_be_cut_anywhere,
+    a_text_that_is_not_utf_8_ends_the_connection,
+    a_text_that_will_never_be_utf_8_is_not_waited_for,
+    fragments_without_end_end_the_connection,
+    what_breaks_the_protocol_ends_the_connection,
     what_is_sent_arrives,
     many_may_send_at_once,
     a_close_has_code_and_reason_behind_the_last_message,
