@@ -1,5 +1,7 @@
 """What of trio-websocket the conformance suite does not reach: TLS, where it cannot run, and what it leaves behind."""
 
+import socket
+import struct
 import sys
 
 import anyio
@@ -20,6 +22,8 @@ from upbit_streams import (
     open_manager,
 )
 from upbit_streams.testing import SimulatedExchange, open_exchange, open_wires, run
+from upbit_streams.testing.conformance import on_loopback
+from upbit_streams.testing.conformance.peer import talking
 from upbit_streams.transport.trio_websocket import connect
 
 pytestmark = [pytest.mark.anyio, pytest.mark.socket]
@@ -115,3 +119,48 @@ def test_a_manager_runs_on_it_in_virtual_time() -> None:
         return epochs
 
     assert run(main, backend="trio") == {1, 2}
+
+
+FAULTS = {
+    "an opcode that nobody has defined": (b"\x83\x00", 1002, "broke the protocol"),
+    "a continuation of nothing": (b"\x80\x00", 1002, "broke the protocol"),
+    "a text that is not UTF-8": (b"\x81\x01\xff", 1007, "broke the protocol"),
+    "a message that is too large": (b"\x82\x7e\x03\xe9" + bytes(1001), 1009, "larger than max_message_size"),
+    "a text that is too large in bytes": (b"\x81\x7e\x03\xea" + "가".encode() * 334, 1009, "max_message_size"),
+    "too many fragments": (b"\x02\x00" + b"\x00\x00" * 40_000, 1009, "fragments"),
+}
+
+
+@on_trio
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+async def test_what_it_refuses_is_not_called_a_close_of_the_exchange(fault: tuple[bytes, int, str]) -> None:
+    """And then nothing is waited for: the exchange, which leaves the socket open here, owes no answer."""
+    sent, code, told = fault
+    async with talking(on_loopback(connect), Config(close_timeout=10.0, max_message_size=1000)) as (transport, peer):
+        await peer.stream.send(sent)
+        with anyio.fail_after(5.0), pytest.raises(ConnectionLostError, match=told) as lost:
+            await transport.receive()
+        assert lost.value.code == code
+        assert "closed it" not in str(lost.value)
+        with pytest.raises(ConnectionLostError, match=told):
+            await transport.send("too late")
+        with anyio.fail_after(5.0):
+            await transport.aclose()
+            opcode, data = await peer.frame()
+        assert (opcode, int.from_bytes(data[:2], "big")) == (8, code)
+
+
+@on_trio
+@pytest.mark.parametrize("how", ["reset", "hang up"])
+async def test_a_socket_that_ends_is_not_called_a_close_of_the_exchange(how: str) -> None:
+    async with talking(on_loopback(connect), Config(close_timeout=10.0)) as (transport, peer):
+        if how == "reset":
+            raw = peer.stream.extra(anyio.abc.SocketAttribute.raw_socket)  # noqa: S610 -- this is not Django's
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await anyio.aclose_forcefully(peer.stream)
+        with anyio.fail_after(5.0), pytest.raises(ConnectionLostError, match="without a close frame") as lost:
+            await transport.receive()
+        assert lost.value.code == 1006
+        assert ("reset by peer" in str(lost.value)) == (how == "reset")
+        with anyio.fail_after(5.0):
+            await transport.aclose()

@@ -1,6 +1,6 @@
 """A byte stream of anyio as one of trio's, for a library that knows trio only. Import it on trio only."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import anyio
@@ -10,6 +10,9 @@ from anyio.abc import ByteStream
 from .opening import ENDED, reason
 
 __all__ = ["TrioStream"]
+
+_CLOSE = b"\x88"
+"""How a close frame begins."""
 
 
 class TrioStream(trio.abc.Stream):
@@ -22,12 +25,20 @@ class TrioStream(trio.abc.Stream):
         before the handshake has."""
         self.failure = ""
         """How the stream ended, in words."""
+        self.said_goodbye = False
+        """Whether a close frame was sent. The library tells of a close in the same way, whoever found a reason for it;
+        but it answers one of the other side's, and says nothing when it cannot understand what has come."""
+        self.before_read: Callable[[], object] = lambda: None
+        """Called before each read. It may raise what a read may."""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        # The library sends each frame by itself.
+        self.said_goodbye = self.said_goodbye or bytes(data[:1]) == _CLOSE
         with self._as_trio_does():
             await self.wrapped.send(bytes(data))
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        self.before_read()
         with self._as_trio_does():
             try:
                 return await self.wrapped.receive(max_bytes or 65536)

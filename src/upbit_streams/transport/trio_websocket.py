@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.abc import ByteStream
+from websockets.frames import Close, Frame, Opcode
 from websockets.headers import build_host
 from websockets.uri import WebSocketURI
 
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["TrioWebSocket", "connect"]
 
 _READ_SIZE = 1 << 16
+_MOST_FRAGMENTS = 4096
+"""A message may come in so many fragments, as with the default transport."""
+_NOT_UNDERSTOOD = (1002, 1007)
+"""The codes with which the library tells that it could not understand what has come."""
 _END_SECONDS = 5.0
 """How long the host may take to end by force. It waits for nothing then, so it takes a moment."""
 
@@ -88,12 +93,15 @@ class TrioWebSocket:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._connection: Any = None
+        self._stream: TrioStream | None = None
         self._scope = anyio.CancelScope()
         self._closing, self._ended = anyio.Event(), anyio.Event()
         self._failures: list[Exception] = []
         self._pings: set[anyio.CancelScope] = set()
-        # Why it is lost, where the library cannot know; empty while it is not.
+        # Why it is lost, where the library cannot know; None while it is not.
         self._lost_here: ConnectionLostError | None = None
+        # Whether that is something that was sent to us. Then there is nothing to wait for when it is closed.
+        self._is_refused = False
 
     async def receive(self) -> Sequence[bytes | str]:
         from trio_websocket import ConnectionClosed
@@ -102,11 +110,11 @@ class TrioWebSocket:
             message: bytes | str = await self._connection.get_message()
         except ConnectionClosed:
             self._release_pings()
+            self._look_for_fault()
             raise self._lost() from None
         # The library counts a text's characters, not its bytes.
         if isinstance(message, str) and len(message.encode()) > self._config.max_message_size:
-            self._lost_here = self._too_large()
-            self._closing.set()
+            self._refuse(self._too_large())
             raise self._lost()
         return [message]
 
@@ -128,6 +136,7 @@ class TrioWebSocket:
         if self._connection.closed is None and self._lost_here is None:
             self._lost_here = ConnectionLostError("closed here with code 1000", 1000)
         self._release_pings()
+        self._look_for_fault()
         self._closing.set()
         try:
             with anyio.move_on_after(self._config.close_timeout):
@@ -142,7 +151,8 @@ class TrioWebSocket:
 
         from .trio_stream import TrioStream
 
-        adapted = TrioStream(stream)
+        adapted = self._stream = TrioStream(stream)
+        adapted.before_read = self._count_fragments
         # The library and its frames keep this very list. It is emptied once it was sent, or was not.
         headers = [] if token is None else [(b"Authorization", f"Bearer {token.reveal()}".encode())]
         trio.lowlevel.spawn_system_task(self._host, adapted, uri, headers, name="upbit-streams trio-websocket")
@@ -182,7 +192,11 @@ class TrioWebSocket:
                     )
                     stream.shaken.set()
                     await self._closing.wait()
-                    await self._connection.aclose()
+                    if self._is_refused:
+                        await self._say_goodbye(stream)
+                        nursery.cancel_scope.cancel()
+                    else:
+                        await self._connection.aclose()
         except* Exception as group:  # noqa: BLE001 -- told as a failed connect, or as a loss
             self._failures += _leaves(group)
         finally:
@@ -198,8 +212,46 @@ class TrioWebSocket:
             raise self._lost()
         try:
             await getattr(self._connection, method)(*arguments)
-        except (ConnectionClosed, LocalProtocolError):
+        except ConnectionClosed:
+            self._look_for_fault()
             raise self._lost() from None
+        except LocalProtocolError as why:
+            if self._lost_here is None and self._connection.closed is None:
+                raise ConnectionLostError(f"nothing can be sent any more ({why})") from None
+            raise self._lost() from None
+
+    def _count_fragments(self) -> None:
+        import trio
+
+        # The library bounds what they hold together, which is nothing if they are empty, and does not tell how many
+        # there are. One read brings some thousands at most, so looking between two of them is enough.
+        if len(getattr(self._connection, "_message_parts", ())) > _MOST_FRAGMENTS:
+            self._refuse(
+                ConnectionLostError(f"the exchange sent a message in more than {_MOST_FRAGMENTS} fragments", 1009)
+            )
+            raise trio.ClosedResourceError
+
+    def _look_for_fault(self) -> None:
+        """Tell what the library refused from what the exchange closed."""
+        closed = self._connection.closed
+        if closed is None or self._lost_here is not None:
+            return
+        assert self._stream is not None  # noqa: S101 -- there is a connection
+        if closed.code in _NOT_UNDERSTOOD and not self._stream.said_goodbye:
+            told = f" ({closed.reason})" if closed.reason else ""
+            self._refuse(ConnectionLostError(f"the exchange broke the protocol{told}", int(closed.code)))
+        elif closed.code == 1009 and (closed.reason or "").startswith("Exceeded maximum message size"):
+            self._refuse(self._too_large())
+
+    def _refuse(self, why: ConnectionLostError) -> None:
+        """Close, as the exchange has sent what it must not."""
+        self._lost_here, self._is_refused = why, True
+        self._closing.set()
+
+    async def _say_goodbye(self, stream: "TrioStream") -> None:
+        if self._lost_here is not None and not stream.said_goodbye:
+            goodbye = Frame(Opcode.CLOSE, Close(self._lost_here.code, "").serialize())
+            await stream.send_all(goodbye.serialize(mask=True))
 
     def _release_pings(self) -> None:
         for scope in self._pings:
@@ -221,13 +273,13 @@ class TrioWebSocket:
         closed = self._connection.closed
         if self._lost_here is not None:
             return ConnectionLostError(self._lost_here.why, self._lost_here.code)
-        if closed is None:
-            return ConnectionLostError("the exchange broke the protocol", 1002)
+        how = "" if self._stream is None else self._stream.failure
+        told = f" ({how})" if how and how != "it hung up" else ""
+        if closed is None and self._failures:
+            return ConnectionLostError(f"it failed here ({reason(self._failures[0])})")
+        if closed is None or int(closed.code) == 1006:
+            return ConnectionLostError(f"the socket ended without a close frame{told}")
         code = int(closed.code)
-        if code == 1009 and (closed.reason or "").startswith("Exceeded maximum message size"):
-            return self._too_large()
-        if code == 1006:
-            return ConnectionLostError("the socket ended without a close frame")
         told = f" ({closed.reason})" if closed.reason else ""
         return ConnectionLostError(f"the exchange closed it with code {code}{told}", code)
 
