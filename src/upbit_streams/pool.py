@@ -4,8 +4,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any, cast
 
-import anyio
-
 from .exceptions import NotRegisteredError, StaleDataError, UsageError
 from .interests import Interests, check_count
 from .model.events import Event
@@ -61,7 +59,7 @@ class Pool:
         return Entry(
             event=event,
             epoch=event.epoch,
-            age=_age(event),
+            age=self._age(want, event),
             updates=self._interests.hub(want).updates(want),
             is_stale=not self._is_alive(want, event),
         )
@@ -107,12 +105,12 @@ class Pool:
         epoch = self._interests.connection(wants[0]).open_epoch
         for want, event in found:
             if epoch is None or event.epoch != epoch:
-                code, age = want.code, _age(event)
-                raise StaleDataError(want.type.name, code, age, None, self._why_old(want, event))
+                age = self._age(want, event)
+                raise StaleDataError(want.type.name, want.code, age, None, self._why_old(want, event))
         assert epoch is not None  # noqa: S101 -- for the type checker
         return Cut(
             epoch=epoch,
-            taken_at=anyio.current_time() + epoch.wall_offset,
+            taken_at=self._interests.connection(wants[0]).clocks.now(epoch),
             events={(want.type, want.code): event for want, event in found},
         )
 
@@ -198,12 +196,14 @@ class Pool:
         return [(want, event) for want, event in seen if event is not None]
 
     def _check_age(self, want: Want, event: Event, within: float | None) -> None:
-        if within is not None and (age := _age(event)) > within:
+        if within is not None and (age := self._age(want, event)) > within:
             raise StaleDataError(want.type.name, want.code, age, within, self._why_old(want, event))
 
     def _why_old(self, want: Want, event: Event) -> str:
         if self._interests.connection(want).status().state is not ConnectionState.ACTIVE:
             return self._interests.state(want)
+        if why := self._interests.connection(want).clocks.why_jumped():
+            return why
         if self._is_alive(want, event):
             return "nothing has changed since; the connection is active"
         return "nothing has come since the connection was made anew"
@@ -211,10 +211,9 @@ class Pool:
     def _is_alive(self, want: Want, event: Event) -> bool:
         return self._interests.connection(want).open_epoch == event.epoch
 
-
-def _age(event: Event) -> float:
-    """Seconds since it was received, by the clock that stamped it."""
-    return anyio.current_time() + event.epoch.wall_offset - event.received_at
+    def _age(self, want: Want, event: Event) -> float:
+        """Seconds since it was received, by the event loop's clock or the wall's: by the one that says more."""
+        return self._interests.connection(want).clocks.now(event.epoch) - event.received_at
 
 
 def check_seconds(what: str, seconds: object, least: float = 0) -> None:

@@ -25,6 +25,7 @@ from upbit_streams import (
     UsageError,
     indicator,
 )
+from upbit_streams.engine.clocks import Clocks
 from upbit_streams.engine.hub import Hub
 from upbit_streams.interests import Interests
 from upbit_streams.model.kinds import Endpoint
@@ -249,6 +250,7 @@ class _Connection:
 
     hub: Hub
     open_epoch: Epoch | None = None
+    clocks: Clocks = attrs.field(factory=lambda: Clocks(anyio.current_time))
 
     def check_login(self) -> None: ...
 

@@ -8,7 +8,7 @@ import anyio
 import attrs
 import pytest
 from tests.support.private import MARKETS, open_private_world
-from tests.support.world import CODES, NumberedSource, open_world, wall
+from tests.support.world import CODES, Clock, NumberedSource, open_world, wall
 
 from upbit_streams import (
     Client,
@@ -99,23 +99,20 @@ async def test_an_age_that_is_none_is_refused(within: Any) -> None:
                 read("KRW-BTC", within=within)
 
 
-async def test_a_clock_that_is_set_makes_nothing_older_or_younger() -> None:
-    step = 0.0
-    exchange = SimulatedExchange(NumberedSource(1.0))
-    async with open_manager(
-        Config(url="ws://memory"), connector=memory_connector(exchange, wall), wall=lambda: wall() + step
-    ) as manager:
-        async with manager.open_client("strategy") as client:
-            await client.register_interest(DataType.TRADE, "KRW-BTC")
-            await client.wait_ready()
-            for step in (86_400.0, -86_400.0):  # noqa: B007 -- the manager's clock reads it
-                assert 0 <= client.pool.entry(DataType.TRADE, "KRW-BTC").age < 1
-                await anyio.sleep(0.5)
-                exchange.end_sessions(wall())
-                await anyio.sleep(5)
-                client.get_trade("KRW-BTC", within=1.01)
-                cut = client.pool.cut("KRW-BTC")
-                assert cut.age(DataType.TRADE, "KRW-BTC") == client.pool.entry(DataType.TRADE, "KRW-BTC").age
+async def test_a_clock_that_is_set_makes_nothing_younger_and_nothing_older_for_long() -> None:
+    clock = Clock()
+    async with open_world(interval=1.0, clock=clock) as world, world.manager.open_client("strategy") as client:
+        await client.register_interest(DataType.TRADE, "KRW-BTC")
+        await client.wait_ready()
+        for step in (86_400.0, -86_400.0):
+            clock.jump(step)
+            entry, cut = client.pool.entry(DataType.TRADE, "KRW-BTC"), client.pool.cut("KRW-BTC")
+            assert 0 <= entry.age - max(step, 0.0) < 1
+            assert cut.age(DataType.TRADE, "KRW-BTC") == entry.age
+            await anyio.sleep(5)
+            client.get_trade("KRW-BTC", within=1.01)
+            cut = client.pool.cut("KRW-BTC")
+            assert cut.age(DataType.TRADE, "KRW-BTC") == client.pool.entry(DataType.TRADE, "KRW-BTC").age
 
 
 async def test_several_are_read_at_once_and_one_error_names_all_that_is_missing() -> None:

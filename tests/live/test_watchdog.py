@@ -9,9 +9,9 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.world import CODES, World, numbered_trade, open_world, wall
+from tests.support.world import CODES, Clock, World, numbered_trade, open_world, wall
 
-from upbit_streams import DataType, DropOldest, Endpoint, Epoch, EpochEnded, EpochStarted, Stale, TradeEvent
+from upbit_streams import DataType, DropOldest, Epoch, EpochEnded, EpochStarted, Stale, TradeEvent
 from upbit_streams.engine.hub import Hub
 from upbit_streams.engine.watchdog import LATE_SECONDS
 from upbit_streams.model.subscriptions import wants_of
@@ -140,14 +140,14 @@ async def test_when_the_busy_market_leaves_nobody_is_suspected(realtime: bool) -
             assert world.source.sessions == 1
 
 
-async def test_a_clock_that_was_set_back_hides_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_clock_that_was_set_back_hides_no_silence() -> None:
     """What came in an earlier epoch seems to lie in the future then."""
-    async with open_world() as world, world.manager.open_client("strategy") as client:
+    clock = Clock()
+    async with open_world(clock=clock) as world, world.manager.open_client("strategy") as client:
         async with client.stream(DataType.TRADE, CODES, backpressure=DropOldest(10)):
             await anyio.sleep(120)
             world.source.muted = ALL
-            connection = world.manager._connections[Endpoint.PUBLIC]
-            monkeypatch.setattr(connection, "_wall", lambda: wall() - 3600.0)
+            clock.jump(-3600.0)
             world.exchange.end_sessions(wall())
             await _until(lambda: world.source.sessions == 3, 60)
             assert world.manager.status().stale == 1

@@ -1,6 +1,6 @@
 """A small world for tests: an exchange whose every session is recognisable, and a script of what goes wrong with it."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from upbit_streams import Backoff, Config, Event, Manager, TradeEvent, open_manager
 from upbit_streams.testing import Refusal, SimulatedExchange, memory_connector
 
-__all__ = ["CODES", "Fault", "NumberedSource", "World", "faults", "numbered_trade", "open_world", "wall"]
+__all__ = ["CODES", "Clock", "Fault", "NumberedSource", "World", "faults", "numbered_trade", "open_world", "wall"]
 
 CODES = ("KRW-BTC", "KRW-ETH", "KRW-XRP")
 _START = 1_795_000_000.0
@@ -40,6 +40,26 @@ def numbered_trade(code: str, session: int, number: int, now: float = _START) ->
         trade_timestamp=int(now * 1000),
         sequential_id=session * _SESSION + number,
     )
+
+
+@attrs.define
+class Clock:
+    """A wall clock of a computer that may be suspended, set or slewed. It remembers it."""
+
+    rate: float = 0.0
+    """What it gains on the event loop's clock in each second."""
+    _jumps: list[tuple[float, float]] = attrs.field(factory=list)
+
+    def __call__(self) -> float:
+        return self.at(anyio.current_time())
+
+    def jump(self, seconds: float) -> None:
+        """It is set ahead by so much; or the computer was suspended for so long."""
+        self._jumps.append((anyio.current_time(), seconds))
+
+    def at(self, when: float) -> float:
+        """What it has shown, or will show, at a moment of the event loop's time."""
+        return _START + when * (1.0 + self.rate) + sum(seconds for at, seconds in self._jumps if at <= when)
 
 
 @attrs.define
@@ -135,12 +155,14 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(*, interval: float = 0.1, draw: Any = None, **config: Any) -> AsyncIterator[World]:
-    """Open an exchange of numbered trades in memory, and a manager connected to it."""
+async def open_world(
+    *, interval: float = 0.1, draw: Any = None, clock: Callable[[], float] = wall, **config: Any
+) -> AsyncIterator[World]:
+    """Open an exchange of numbered trades in memory, and a manager connected to it, whose ``clock`` may be another."""
     source = NumberedSource(interval)
     exchange = SimulatedExchange(source)
     settings = Config(**{"url": "ws://memory", "backoff": Backoff(initial=0.5, maximum=4.0), **config})
     async with open_manager(
-        settings, connector=memory_connector(exchange, wall), wall=wall, draw=draw or (lambda: 0.5)
+        settings, connector=memory_connector(exchange, wall), wall=clock, draw=draw or (lambda: 0.5)
     ) as manager:
         yield World(exchange, source, manager)

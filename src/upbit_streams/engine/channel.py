@@ -169,15 +169,15 @@ class Channel:
             self._notices.begin(epoch, at, self._places, self._buffer.places(self._places))
             self._wake()
 
-    def end(self, epoch: Epoch, reason: str, heard_at: float, ended_at: float) -> list[Event]:
-        """An epoch is over, which was last heard of at that time. Returns the present states that have found no room
-        until now, and are it no more."""
+    def end(self, epoch: Epoch, reason: str, heard_at: float, ended_at: float, moved: float = 0.0) -> list[Event]:
+        """An epoch is over, which was last heard of at that time; ``moved`` is as for ``Hub.ended``. Returns the
+        present states that have found no room until now, and are it no more."""
         forgotten = [event for event in self._unshown.values() if event.epoch is epoch]
         for event in forgotten:
             del self._unshown[topic_of(event)]
         if self._notices is not None and self._takes and not self._missed and self._notices.is_in(epoch):
             self._buffer.part()
-            self._notices.end(epoch, reason, heard_at, ended_at, self._places)
+            self._notices.end(epoch, reason, heard_at, ended_at, moved, self._places)
             self._wake()
         return forgotten
 

@@ -23,6 +23,7 @@ from ..rules.login import refused_handshake
 from ..rules.refusals import block_seconds
 from ..transport.interface import Connector, Transport
 from ..wire.decode import Decoder
+from .clocks import Clocks
 from .connects import Connects
 from .epoch_scope import Counters, EpochScope
 from .hub import Hub
@@ -54,6 +55,7 @@ class Connection:
         """``login`` is for an endpoint that asks for one, None for the others."""
         self.name = endpoint.value
         self.hub = hub
+        self.clocks = Clocks(wall)
         self.ping_timeout = config.ping_timeout
         self._url = config.url_of(endpoint)
         self._config = config
@@ -64,7 +66,7 @@ class Connection:
         self._wall = wall
         self._draw = draw
         self._decoder = Decoder(config.format, self._shown)
-        self._watchdog = Watchdog(hub)
+        self._watchdog = Watchdog(hub, self.clocks)
         self.counters = Counters()
         self._truth = Truth()
         self._state = ConnectionState.DISCONNECTED
@@ -212,6 +214,7 @@ class Connection:
                 transport=transport,
                 url=self._url,
                 epoch=self._begin_epoch(started),
+                clocks=self.clocks,
                 hub=self.hub,
                 config=self._config,
                 decoder=self._decoder,
@@ -327,13 +330,13 @@ class Connection:
         return text if self._login is None else self._login.redacted(text)
 
     def _begin_epoch(self, now: float) -> Epoch:
-        wall = self._wall()
+        offset = self.clocks.begin()
         self._witness.trouble_ended(self.name)
         self._epoch = Epoch(
             connection=self.name,
             number=self._epoch.number + 1 if self._epoch else 1,
-            started_at=wall,
-            wall_offset=wall - now,
+            started_at=now + offset,
+            wall_offset=offset,
             reason=self._reason,
         )
         self._take(Step.ACCEPTED)

@@ -17,6 +17,7 @@ from ..rules.login import login_refusal
 from ..transport.interface import Transport
 from ..wire.decode import Decoder
 from ..wire.replies import BadFrame, ErrorReply, Reply, SubscriptionsReply
+from .clocks import Clocks
 from .hub import Hub
 from .patience import Patience
 from .reconciler import Reconciler, Truth
@@ -54,6 +55,7 @@ class EpochScope:
     transport: Transport
     url: str
     epoch: Epoch
+    clocks: Clocks
     hub: Hub
     config: Config
     decoder: Decoder
@@ -109,11 +111,13 @@ class EpochScope:
             reason = self.shown(f"a bug: {bug!r}")
             raise
         finally:
-            self.hub.ended(self.epoch, reason, self.heard_at + offset, anyio.current_time() + offset)
+            heard_at, ended_at = self.heard_at + offset, anyio.current_time() + offset
+            self.hub.ended(self.epoch, reason, heard_at, ended_at, self.clocks.moved(self.epoch))
         return None
 
     async def _read(self) -> None:
         transport, epoch, hub, decoder, counters = self.transport, self.epoch, self.hub, self.decoder, self.counters
+        clocks = self.clocks
         while True:
             frames = await transport.receive()
             # From here to the end of publish there is no await: nobody ever sees half of a read, unless somebody has
@@ -122,11 +126,13 @@ class EpochScope:
             events, replies = decoder.decode(frames, epoch, received_at)
             counters.messages += len(frames)
             counters.bytes_received += sum(map(len, frames))
+            if clocks.have_jumped():
+                await self._check_clocks(events)
             if events:
                 self.was_good = self._reconciler.is_fed = True
                 if not self._served:
                     self._serve()
-                late = received_at - events[-1].timestamp / 1000
+                late = received_at + clocks.slewed - events[-1].timestamp / 1000
                 if events[-1].stream_type != "SNAPSHOT" and -_MOST_LAG < late < _MOST_LAG:
                     counters.reads += 1
                     counters.lag += late
@@ -135,6 +141,15 @@ class EpochScope:
             for reply in replies:
                 self._take_reply(reply)
             await checkpoint()  # a socket that always has more must not keep the consumers from running
+
+    async def _check_clocks(self, events: Sequence[Event]) -> None:
+        """Raise :class:`ConnectionLostError` if the clocks have jumped. What was read may be as old as the jump is
+        long, so nobody is handed these events as new."""
+        try:
+            await self.clocks.check()
+        except BaseException:
+            self.hub.give_up(events)
+            raise
 
     async def _publish_slowly(self, events: Sequence[Event]) -> None:
         """Hand out what is left of a read, as fast as the slowest may be waited for."""
@@ -184,6 +199,7 @@ class EpochScope:
             asked_at = anyio.current_time()
             with self._patience.of(self.config.ping_timeout) as patience:
                 await self.transport.ping()
+                await self.clocks.check()  # what came before the pong may have been given up
                 self.heard_at = asked_at
             if patience.cancelled_caught and anyio.current_time() < patience.deadline + LATE_SECONDS:
                 raise ConnectionLostError(f"no pong within {self.config.ping_timeout:g} s")

@@ -153,9 +153,10 @@ class Hub:
             if channel.has_notices and self._serves(consumer):
                 channel.begin(epoch, at)
 
-    def ended(self, epoch: Epoch, reason: str, heard_at: float, ended_at: float) -> None:
+    def ended(self, epoch: Epoch, reason: str, heard_at: float, ended_at: float, moved: float = 0.0) -> None:
         """The epoch is over; ``heard_at`` is when it was last heard of, and ``ended_at`` when that was found out, in
-        seconds since the Unix epoch."""
+        seconds since the Unix epoch by its ``wall_offset``. Since it began, the wall clock has ``moved`` so far ahead
+        of the event loop's."""
         self._epoch = None
         self._asked = {}
         # What may still come of it comes too late, and its latest events are not the present state any more.
@@ -168,7 +169,7 @@ class Hub:
             if not route.want.type.has_snapshot:
                 route.served = None
         for channel in self._consumers:
-            for event in channel.end(epoch, reason, heard_at, ended_at):
+            for event in channel.end(epoch, reason, heard_at, ended_at, moved):
                 self._owe(event, channel)
 
     def heard(self, epoch: Epoch) -> dict[Hashable, Heard]:

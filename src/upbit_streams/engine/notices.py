@@ -18,6 +18,19 @@ _place_of = itemgetter(0)
 _FIRST = -1
 
 
+@attrs.frozen
+class _End:
+    """How an epoch has ended."""
+
+    epoch: Epoch
+    heard_at: float
+    """When it was last heard of, in seconds since the Unix epoch, as its own ``wall_offset`` has it."""
+    ended_at: float
+    """In the event loop's time."""
+    ended_at_wall: float
+    """By the wall clock as it stood then."""
+
+
 class Notices:
     """Everything that waits beside a consumer's buffer, in order: notices, losses, and at most one event.
 
@@ -34,8 +47,8 @@ class Notices:
         """A bare number is how many events are missing there."""
         self._epochs: dict[str, Epoch] = {}
         """By connection, the last epoch that was begun."""
-        self._ends: dict[str, tuple[float, float]] = {}
-        """By connection, when the last epoch was last heard of, and when it ended in the event loop's time."""
+        self._ends: dict[str, _End] = {}
+        """By connection, of the last epoch."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -49,17 +62,17 @@ class Notices:
         order."""
         self._epochs[epoch.connection] = epoch
         missing_from = down = None
-        if epoch.connection in self._ends:
-            missing_from, ended_at = self._ends[epoch.connection]
-            down = max(_start(epoch) - ended_at, 0.0)
+        if end := self._ends.get(epoch.connection):
+            missing_from = end.heard_at + _set_back(end.epoch, epoch)
+            down = max(_start(epoch) - end.ended_at, epoch.started_at - end.ended_at_wall, 0.0)
         self._add(place, EpochStarted(epoch, missing_from, at, down))
         if EpochStarted in self._kinds:
             self._join(epoch.connection, waiting)
 
-    def end(self, epoch: Epoch, reason: str, heard_at: float, ended_at: float, place: int) -> None:
+    def end(self, epoch: Epoch, reason: str, heard_at: float, ended_at: float, moved: float, place: int) -> None:
         """An epoch that the consumer was told of is over."""
-        self._ends[epoch.connection] = heard_at, ended_at - epoch.wall_offset
-        self._add(place, EpochEnded(epoch, reason, ended_at))
+        self._ends[epoch.connection] = _End(epoch, heard_at, ended_at - epoch.wall_offset, ended_at + moved)
+        self._add(place, EpochEnded(epoch, reason, ended_at + moved))
 
     def add(self, stale: Stale, place: int) -> None:
         self._add(place, stale)
@@ -147,11 +160,25 @@ class Notices:
 
 
 def _start(epoch: Epoch) -> float:
-    """In the event loop's time: the clock of the wall may be set between two epochs."""
+    """In the event loop's time."""
     return epoch.started_at - epoch.wall_offset
 
 
 def _joined(first: EpochStarted, last: EpochStarted) -> EpochStarted:
     """One notice for both, when all between them is over before it was told."""
-    down = None if first.down is None else _start(last.epoch) - _start(first.epoch) + first.down
-    return attrs.evolve(last, missing_from=first.missing_from, down=down)
+    missing_from = down = None
+    if first.missing_from is not None:
+        missing_from = first.missing_from + _set_back(first.epoch, last.epoch)
+    if first.down is not None:
+        looped, walled = _start(last.epoch) - _start(first.epoch), last.epoch.started_at - first.epoch.started_at
+        down = max(looped, walled) + first.down
+    return attrs.evolve(last, missing_from=missing_from, down=down)
+
+
+def _set_back(earlier: Epoch, later: Epoch) -> float:
+    """What has to be added to a time that one epoch has noted, for it to be no later than that by another one's clock.
+
+    If the wall clock was set back, the earlier time has to be, too. If it has jumped ahead, nobody knows whether it was
+    set or the computer was suspended; only the time as it was noted is early enough for both.
+    """
+    return min(later.wall_offset - earlier.wall_offset, 0.0)

@@ -7,6 +7,7 @@ from ..exceptions import ConnectionLostError
 from ..model.epoch import Epoch
 from ..model.notices import Stale
 from ..rules.freshness import Habit
+from .clocks import Clocks
 from .hub import Heard, Hub
 
 __all__ = ["LATE_SECONDS", "Watchdog"]
@@ -23,13 +24,15 @@ class Watchdog:
     """Knows the habits of what one connection brings, over all its epochs."""
 
     hub: Hub
+    clocks: Clocks
     alarms: int = 0
     """How many epochs it has ended."""
     _habits: dict[object, Habit] = attrs.field(factory=dict, init=False)
     """Of each topic; under None, of all together."""
 
     async def watch(self, epoch: Epoch, asked: anyio.Event) -> None:
-        """Raise :class:`ConnectionLostError` once something has fallen silent against its habit.
+        """Raise :class:`ConnectionLostError` once something has fallen silent against its habit, or the clocks have
+        jumped.
 
         The silence begins when ``asked`` is set, not when the first event comes. Cancelling it ends it.
         """
@@ -39,6 +42,7 @@ class Watchdog:
         while True:
             due, held = anyio.current_time() + _LOOK_SECONDS, self.hub.holds.seconds()
             await anyio.sleep_until(due)
+            await self.clocks.check()
             # A reader that waits for a consumer most of the time is behind, and nobody knows what it has yet to read.
             is_behind = self.hub.holds.seconds() - held > _LOOK_SECONDS / 2
             if anyio.current_time() < due + LATE_SECONDS and not is_behind:

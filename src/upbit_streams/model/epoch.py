@@ -20,8 +20,8 @@ class Epoch:
     started_at: float
     """When the handshake was done: seconds since the Unix epoch (UTC)."""
     wall_offset: float
-    """What to add to ``anyio.current_time()`` to get seconds since the Unix epoch. Measured once an epoch, so that a
-    step of the machine's clock never makes receive times go back within it."""
+    """What to add to ``anyio.current_time()`` to get seconds since the Unix epoch. Measured once an epoch, so that
+    receive times never go back within it. If the two clocks move apart by more than 1.5 s, the epoch ends."""
     reason: str
     """Why this epoch was needed: ``first connect``, or how the one before it ended."""
 

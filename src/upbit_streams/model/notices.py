@@ -20,11 +20,13 @@ class EpochStarted:
     """The new one. Its ``reason`` tells how the one before it ended."""
     missing_from: float | None
     """Events from then on may be missing: when the last epoch was last heard of, in seconds since the Unix epoch (UTC).
+    It is never later than ``missing_to``: if the wall clock was set back meanwhile, it is by the clock as it is now.
     None in a stream's first notice of a connection, before which there was nothing to miss."""
     missing_to: float
     """Until then: when the exchange was known to serve this stream again, in seconds since the Unix epoch (UTC)."""
     down: float | None = None
-    """For how many seconds there was no connection. None in a stream's first notice of a connection."""
+    """For how many seconds there was no connection: by the event loop's clock or the wall's, by the one that says more.
+    It is 0 or more; None in a stream's first notice of a connection."""
 
 
 @attrs.frozen
@@ -36,7 +38,7 @@ class EpochEnded:
     reason: str
     """How it ended."""
     ended_at: float
-    """When that was found out: seconds since the Unix epoch (UTC)."""
+    """When that was found out, by the wall clock as it stood then: seconds since the Unix epoch (UTC)."""
 
 
 @attrs.frozen

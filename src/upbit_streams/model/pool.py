@@ -24,7 +24,8 @@ class Entry(Generic[E]):
     epoch: Epoch
     """The life of the connection that brought it."""
     age: float
-    """Seconds since it was received, in the event loop's time: a clock of the machine that is set changes nothing."""
+    """Seconds since it was received: by the event loop's clock, or by the wall's if that has jumped ahead of it, as it
+    does while the computer is suspended. A clock that is set back makes nothing younger."""
     updates: int
     """How many events of this topic were taken, for all clients together. It goes on where it was if a topic that
     nobody wanted is wanted again within a minute."""
