@@ -316,3 +316,13 @@ async def test_l3_a_connect_counts_when_it_begins_and_when_it_ends() -> None:
         await anyio.sleep(20)
     assert len(seen) > 20
     assert all(later - sooner > 1.0 for sooner, later in zip(seen, seen[5:], strict=False))
+
+
+async def test_a_manager_that_has_not_connected_yet_has_counted_nothing() -> None:
+    async with open_world() as world:
+        status = world.manager.status()
+        assert (status.messages, status.events, status.late, status.unwanted, status.repeated, status.stale) == (0,) * 6
+        assert (status.bad_frames, status.errors, status.differences, status.failed_attempts) == (0,) * 4
+        [metrics] = [each for each in world.manager.metrics().connections if each.name == "public"]
+        assert (metrics.messages, metrics.events, metrics.bytes_received, metrics.bytes_sent) == (0,) * 4
+        assert (metrics.errors, metrics.reconnects, metrics.epochs_lost, metrics.lag) == (0, 0, 0, None)

@@ -213,3 +213,21 @@ def test_what_has_counted_nothing_is_nothing() -> None:
     assert something.since(something) == nothing
     assert something.plus(something).since(something) == something
     assert (nothing.rate(5), nothing.error_rate, nothing.mean_lag) == (0.0, 0.0, None)
+
+
+@pytest.mark.parametrize("state", [S.CONNECTING, S.CONNECTED, S.SUBSCRIBING, S.RECONNECTING])
+def test_what_serves_nothing_has_half_the_score_and_less_the_longer_it_lasts(state: ConnectionState) -> None:
+    def score(down: float) -> float:
+        standing = Standing(
+            name="public",
+            state=state,
+            subscriptions=1,
+            down_seconds=down,
+            uptime_seconds=0.0,
+            reconnects=0,
+            failed_attempts=0,
+            reason="test",
+        )
+        return judge(standing, Counts(60.0)).score
+
+    assert [score(down) for down in (0.0, 15.0, 29.0, 30.0)] == pytest.approx([0.5, 0.375, 0.5 - 29 / 120, 0.0])

@@ -58,3 +58,16 @@ async def test_up_to_four_events_of_the_old_request_are_not_taken_for_the_answer
         assert hub.is_ready(changes)
     hub.publish([_trade(CODES[0], 5, 0.0)], EPOCH)
     assert hub.is_ready(states)
+
+
+async def test_what_has_brought_nothing_since_it_was_first_asked_for_is_told_however_often_others_are() -> None:
+    """Every request asks for all of it again, but nobody has to wait longer because of that."""
+    hub = Hub()
+    for code in CODES:
+        hub.register(wants_of(DataType.TRADE, code))
+        hub.asked(hub.wants.union)
+        await anyio.sleep(4)
+    told = [("trade", CODES[0]), ("trade", CODES[1]), ("trade", CODES[2])]
+    for number in range(3):
+        assert hub.look_for_unanswered(anyio.current_time() - 10.0) == tuple(told[: number + 1])
+        await anyio.sleep(4)

@@ -126,3 +126,11 @@ def test_what_is_left_of_a_topic_goes_when_the_cleanup_has_passed_twice() -> Non
     leftovers.put("topic", kept)
     assert [leftovers.clean() for _ in range(3)] == [0, 1, 0]
     assert leftovers.take("topic") is not kept
+
+
+def test_a_snapshot_repeats_a_trade_of_the_history_or_adds_one() -> None:
+    kept = Kept()
+    kept.grow(10, None)
+    for number, kind in [(1, "SNAPSHOT"), (2, "REALTIME"), (2, "SNAPSHOT"), (1, "SNAPSHOT"), (5, "SNAPSHOT")]:
+        kept.remember(msgspec.structs.replace(numbered_trade("KRW-BTC", 1, number), stream_type=kind))
+    assert [int(event.trade_price) for event in kept.last(WANT, EVERYTHING)] == [1, 2, 5]  # type: ignore[attr-defined]
