@@ -494,7 +494,8 @@ async def test_no_connection_was_down_for_less_than_no_time(slow: float, day_aft
         assert isinstance(told, EpochStarted)
         assert told.down is not None
         assert told.down >= 0.0
-        assert told.down == pytest.approx(slow, abs=1e-5)
+        # If the wall clock says more than the event loop's, the computer may have been suspended meanwhile.
+        assert told.down == pytest.approx(max(slow, day_after - (ended + first.wall_offset)), abs=1e-5)
 
 
 async def test_e7_what_was_not_let_in_is_missing_where_it_would_have_stood() -> None:
