@@ -13,7 +13,7 @@ import pytest
 from anyio import get_running_tasks
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.machine.market import StampedMarket
+from tests.support.market import StampedMarket
 from tests.support.spy import asked, spied_manager
 from tests.support.world import CODES, open_world, wall
 

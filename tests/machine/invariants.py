@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 from tests.machine.consumers import Asked, Away, Consumer, joined
 from tests.machine.live import LiveWorld, Request, Sent, Transcript
-from tests.machine.market import stamp_of_event
+from tests.support.market import stamp_of_event
 
 from upbit_streams import (
     Block,

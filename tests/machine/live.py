@@ -10,7 +10,7 @@ import attrs
 from anyio.abc import TaskStatus
 from anyio.lowlevel import checkpoint
 from tests.machine.consumers import Asked, Away, Component, Consumer, Topic, joined
-from tests.machine.market import Stamp, StampedMarket, asset_event, order_event, stamp_of_frame
+from tests.support.market import Stamp, StampedMarket, asset_event, order_event, stamp_of_frame
 from tests.support.private import credentials_of
 from tests.support.stepping import Handover
 from tests.support.tap import Life, Tap
