@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
+from tests.support.noted import channels_of
 from tests.support.private import MARKETS, open_private_world
 from tests.support.world import CODES, NumberedSource, open_world, wall
 
@@ -115,8 +116,8 @@ async def test_the_present_state_of_what_it_joins_makes_nobody_wait_or_fail(batc
                     joined.widen(MARKETS)
                     joined.narrow(MARKETS[1])
                 joined.widen(MARKETS)
-                assert joined._channel is not None
-                assert len(joined._channel.unshown) <= 6
+                [channel] = [each for each in channels_of(world.hub()) if each.capacity == 2]
+                assert len(channel.unshown) <= 6
                 began, present = anyio.current_time(), list[Any]()
                 with anyio.fail_after(1):
                     while len({(one.type, one.code) for one in present}) < 6:
@@ -157,7 +158,7 @@ async def test_who_leaves_is_waited_for_no_longer() -> None:
     """Nor who is narrowed to nothing, or refused."""
     async with open_world() as world, world.manager.open_client("recorder") as client:
         async with client.stream(DataType.TRADE, CODES) as others:
-            hub = client._interests._connections[Endpoint.PUBLIC].hub
+            hub = world.hub()
             for how in ("leave", "narrow", "refuse", "close"):
                 async with client.stream(DataType.TRADE, CODES, backpressure=Block(1, 9.0)) as stuck:
                     await anyio.sleep(2)
@@ -169,8 +170,8 @@ async def test_who_leaves_is_waited_for_no_longer() -> None:
                     elif how == "close":
                         stuck.close()
                     elif how == "refuse":
-                        assert stuck._channel is not None
-                        stuck._channel.refuse(lambda: SubscriptionError("trade", "KRW-BTC", "NO", "no"))
+                        [channel] = [each for each in channels_of(hub) if each.capacity == 1]
+                        channel.refuse(lambda: SubscriptionError("trade", "KRW-BTC", "NO", "no"))
                     if how != "leave":
                         await others.receive()
                         assert anyio.current_time() - left_at < 0.2, how
@@ -193,7 +194,7 @@ async def test_l2_who_blocks_two_connections_fails_like_any_other() -> None:
             await trades.receive_batch()
             assert (await trades.receive()).received_at == wall()
             stuck.narrow("KRW-BTC")
-            assert not any(connection.hub.holds.channels for connection in client._interests._connections.values())
+            assert not any(connection.hub.holds.channels for connection in world.connections)
 
 
 async def test_a_market_that_falls_silent_is_found_although_somebody_is_waited_for_now_and_then() -> None:

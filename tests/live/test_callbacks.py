@@ -19,7 +19,6 @@ from upbit_streams import (
     Credentials,
     DataType,
     DropOldest,
-    Endpoint,
     EpochStarted,
     Event,
     Fail,
@@ -286,7 +285,7 @@ async def test_a_callback_that_is_cancelled_while_an_event_is_on_its_way_does_no
         subscription = await client.subscribe_trade("KRW-BTC", seen.append)
         await anyio.sleep(15)
         [trade] = seen
-        hub = client._interests._connections[Endpoint.PUBLIC].hub
+        hub = world.hub()
         hub.publish([trade], trade.epoch)  # it is in the callback's hands from here on
         subscription.cancel()
         await anyio.sleep(1)

@@ -14,6 +14,7 @@ import anyio
 import attrs
 import pytest
 from tests.support.checkpoints import Checkpoints, at_each_checkpoint, counting_all_tasks
+from tests.support.noted import opened, routes_of
 from tests.support.private import BALANCES, MARKETS, credentials_of
 from tests.support.world import CODES, NumberedSource, wall
 
@@ -44,6 +45,7 @@ from upbit_streams import (
     current_manager,
     open_manager,
 )
+from upbit_streams.engine.connection import Connection
 from upbit_streams.testing import (
     Account,
     MarketSimulation,
@@ -86,14 +88,14 @@ class World:
     streams: list[tuple[EventStream[Any], list[Hashable]]] = attrs.field(factory=list)
     """With what the body was handed of each."""
     callbacks: list[Subscription[Any]] = attrs.field(factory=list)
-    managers: list[Manager] = attrs.field(factory=list)
+    connections: list[Connection] = attrs.field(factory=list)
+    """Of all managers that were opened."""
 
     @asynccontextmanager
     async def open_manager(self) -> AsyncGenerator[Manager, None]:
-        async with open_manager(
-            CONFIG, credentials=self.bring_key, connector=self.connect, wall=wall, draw=lambda: 0.5
-        ) as manager:
-            self.managers.append(manager)
+        opening = open_manager(CONFIG, credentials=self.bring_key, connector=self.connect, wall=wall, draw=lambda: 0.5)
+        async with opened(opening) as (manager, connections):
+            self.connections += connections
             yield manager
 
     async def bring_key(self) -> Credentials:
@@ -115,9 +117,9 @@ class World:
         assert self.exchange.breaches == []
         with pytest.raises(ScopeError, match="no manager is open"):
             current_manager()
-        for connection in (each for manager in self.managers for each in manager._connections.values()):
+        for connection in self.connections:
             assert not connection.hub.wants.union, "what was wanted was not given back"
-            assert not connection.hub._all_routes()
+            assert not routes_of(connection.hub)
         for stream, told in self.streams:
             ledger = stream.statistics()
             lost = ledger.dropped + ledger.coalesced + ledger.throttled

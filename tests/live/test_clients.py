@@ -14,6 +14,7 @@ from anyio import get_running_tasks
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.market import StampedMarket
+from tests.support.noted import channels_of, hub_of, noted, routes_of
 from tests.support.spy import asked, spied_manager
 from tests.support.world import CODES, open_world, wall
 
@@ -23,13 +24,13 @@ from upbit_streams import (
     DataType,
     DropOldest,
     DuplicateNameError,
-    Endpoint,
     Manager,
     NotReadyError,
     NotRegisteredError,
     TradeEvent,
     UsageError,
 )
+from upbit_streams.engine.connection import Connection
 
 Run = Callable[..., Any]
 
@@ -241,8 +242,13 @@ async def _rest(manager: Manager, sent: list[Any]) -> tuple[Counter[str], int]:
 
 
 async def test_a_thousand_clients_start_with_one_request_and_leave_nothing() -> None:
+    with noted(Connection) as connections:
+        await _live_twice(connections)
+
+
+async def _live_twice(connections: list[Connection]) -> None:
     async with spied_manager(StampedMarket(codes=_MARKETS), idle_timeout=1000.0) as (manager, _, sent):
-        hub = manager._connections[Endpoint.PUBLIC].hub
+        hub = hub_of(connections)
         # The first ones leave what stays: the connection, which is kept for a while, what it knows that the exchange
         # takes, and what Python itself keeps.
         await _live_through_a_thousand(manager, sent)
@@ -251,9 +257,8 @@ async def test_a_thousand_clients_start_with_one_request_and_leave_nothing() -> 
         await _live_through_a_thousand(manager, sent)
         more_objects, more_blocks = await _rest(manager, sent)
         assert hub.wants.union == frozenset()
-        assert not hub.wants._counts
-        assert not any(hub._routes.values())
-        assert not hub._consumers
+        assert not routes_of(hub)
+        assert not channels_of(hub)
         assert {task.id for task in get_running_tasks()} == tasks
         assert more_objects - objects == Counter()
         # Events are unknown to the garbage collector, but not to this. It was seen to be 140 more; one small object a

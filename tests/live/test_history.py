@@ -7,8 +7,9 @@ import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.noted import routes_of
 from tests.support.private import BALANCES, credentials_of, open_private_world
-from tests.support.world import CODES, Fault, faults, open_world, wall
+from tests.support.world import CODES, Fault, World, faults, open_world, wall
 
 from upbit_streams import (
     CandleEvent,
@@ -22,7 +23,6 @@ from upbit_streams import (
     UsageError,
     indicator,
 )
-from upbit_streams.model.kinds import Endpoint
 from upbit_streams.testing import Refusal
 
 Run = Callable[..., Any]
@@ -31,9 +31,10 @@ ALL = DropOldest(100_000)
 KINDS = [DataType.TICKER, DataType.TRADE, DataType.ORDERBOOK]
 
 
-def _kept(client: Client, kind: str = "trade", code: str = "KRW-BTC") -> Any:
+def _kept(world: World, kind: str = "trade", code: str = "KRW-BTC") -> Any:
     """What the hub keeps of a topic."""
-    return client._interests._connections[Endpoint.PUBLIC].hub._routes[kind][code].kept
+    [route] = [route for route in routes_of(world.hub()) if (route.want.type.name, route.want.code) == (kind, code)]
+    return route.kept
 
 
 @given(script=faults(), bound=st.integers(1, 150), limit=st.integers(1, 200))
@@ -158,10 +159,10 @@ async def test_what_nobody_wants_any_more_goes_with_the_cleanup_and_is_counted()
             await client.register_interest(DataType.TRADE, ["KRW-BTC", "KRW-ETH"], history=40)
             await anyio.sleep(59)
         assert world.manager.metrics().cleaned == 0
-        assert len(_kept(other, code="KRW-ETH").history) == 40
+        assert len(_kept(world, code="KRW-ETH").history) == 40
         await anyio.sleep(62)
         assert world.manager.metrics().cleaned == 2
-        assert len(_kept(other, code="KRW-ETH").history) == 10
+        assert len(_kept(world, code="KRW-ETH").history) == 10
         async with world.manager.open_client("strategy") as client:
             await client.register_interest(DataType.TRADE, "KRW-BTC", history=40)
             assert client.get_trade_history("KRW-BTC") == []
@@ -169,7 +170,7 @@ async def test_what_nobody_wants_any_more_goes_with_the_cleanup_and_is_counted()
             assert client.pool.entry(DataType.TRADE, "KRW-BTC").updates == 1
         await anyio.sleep(400)
         assert world.manager.metrics().cleaned == 3
-        assert not other._interests._connections[Endpoint.PUBLIC].hub._leftovers._old
+        assert not [kept for kept in world.hub().holders()[1] if kept.history], "something is left"
 
 
 async def test_what_nobody_wants_any_more_goes_from_every_connection() -> None:

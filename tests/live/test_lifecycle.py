@@ -6,13 +6,14 @@ from typing import Any
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from tests.support.world import CODES, open_world, wall
 
 from upbit_streams import ConnectionState, Credentials, DataType, Endpoint, EpochEnded, FeedCrashedError, Manager
 from upbit_streams.engine.hub import Hub
+from upbit_streams.engine.login import Login
 from upbit_streams.rules.lifecycle import TABLE
-from upbit_streams.testing import Drop, Fault, Refusal, SilentAccept, play, strategies
+from upbit_streams.testing import Ban, Drop, Fault, Refusal, SilentAccept, play, strategies
 
 Run = Callable[..., Any]
 S = ConnectionState
@@ -67,7 +68,7 @@ async def test_a_bug_ends_an_epoch_with_what_it_is(where: Endpoint, monkeypatch:
                     if where is Endpoint.PUBLIC:
                         monkeypatch.setattr(Hub, "publish", _fail)
                     else:
-                        monkeypatch.setattr(world.manager._connections[where], "_connect", _fail)
+                        monkeypatch.setattr(Login, "token", _fail)
                         world.manager.set_credentials(Credentials("access", "secret"))
                         await client.register_interest(DataType.MY_ASSET)
                     await anyio.sleep(10)
@@ -111,6 +112,7 @@ async def test_an_exchange_that_accepts_and_keeps_silent_is_found_out_after_five
 
 
 @given(script=strategies.faults(max_size=6))
+@example(script=[Ban(seconds=60.0), Ban(seconds=60.0), Drop()])
 def test_whatever_happens_only_states_that_the_table_connects_follow_each_other(
     virtual_run: Run, script: list[Fault]
 ) -> None:
@@ -124,6 +126,10 @@ def test_whatever_happens_only_states_that_the_table_connects_follow_each_other(
                 await client.register_interest(DataType.TRADE, CODES)
                 await play(script, world.exchange, wall)
                 await anyio.sleep(100)
+                # Several blocks begin one after the other, and who is not told how long waits longer each time.
+                with anyio.fail_after(86_400):
+                    while not world.manager.status().state.is_open:
+                        await world.manager.wait_status_changed()
                 group.cancel_scope.cancel()
         for sooner, later in pairwise(states):
             ways, reached = 0, {sooner}

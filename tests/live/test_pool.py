@@ -248,7 +248,7 @@ async def test_what_one_connection_refuses_is_registered_with_none(refusing: Dat
     """Whichever of the two is asked first."""
     rsi = indicator("rsi", "5m", period=14)
     async with open_private_world() as world, world.manager.open_client("before") as before:
-        hubs = [world.manager._connections[endpoint].hub for endpoint in (Endpoint.PUBLIC, Endpoint.INFO)]
+        hubs = [world.hub(endpoint) for endpoint in (Endpoint.PUBLIC, Endpoint.INFO)]
         await before.register_interest(refusing, "KRW-C1", indicators=rsi if refusing is DataType.INDICATOR else ())
         for hub in hubs:
             for want in hub.wants.union:

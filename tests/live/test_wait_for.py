@@ -8,8 +8,9 @@ import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.noted import channels_of, routes_of
 from tests.support.private import open_private_world
-from tests.support.world import CODES, Fault, faults, open_world, wall
+from tests.support.world import CODES, Fault, World, faults, open_world, wall
 
 from upbit_streams import (
     AuthenticationError,
@@ -23,16 +24,14 @@ from upbit_streams import (
     TradeEvent,
     UsageError,
 )
-from upbit_streams.model.kinds import Endpoint
 from upbit_streams.testing import Refusal, RefuseWant, play
 
 Run = Callable[..., Any]
 
 
-def _watchers(client: Client) -> list[object]:
-    """Whoever is fed with what a client has registered."""
-    hub = client._interests._connections[Endpoint.PUBLIC].hub
-    return [*client._interests._watchers, *(channel for route in hub._all_routes() for channel in route.channels())]
+def _watchers(world: World) -> list[object]:
+    """Whoever is fed with anything."""
+    return [*channels_of(world.hub()), *(channel for route in routes_of(world.hub()) for channel in route.channels())]
 
 
 async def test_what_is_true_already_is_returned_at_once() -> None:
@@ -43,7 +42,7 @@ async def test_what_is_true_already_is_returned_at_once() -> None:
         assert await client.wait_for(lambda: client.get_trade("KRW-BTC")) == client.get_trade("KRW-BTC")
         assert await client.wait_for(lambda: 7) == 7
         assert anyio.current_time() == started
-        assert not _watchers(client)
+        assert not _watchers(world)
 
 
 @given(script=faults(4), code=st.sampled_from(CODES), price=st.integers(1, 60))
@@ -122,7 +121,7 @@ async def test_another_exception_of_the_function_leaves_as_it_was_raised() -> No
         with pytest.raises(NotRegisteredError):
             await client.wait_for(lambda: client.get_ticker("KRW-BTC"))
         assert client.get_trade("KRW-BTC").trade_price == 3
-        assert not _watchers(client)
+        assert not _watchers(world)
 
 
 async def test_an_asynchronous_function_is_refused() -> None:
@@ -141,7 +140,7 @@ async def test_cancelling_it_leaves_nothing_behind() -> None:
         with anyio.move_on_after(5) as scope:
             await client.wait_for(lambda: False)
         assert scope.cancelled_caught
-        assert not _watchers(client)
+        assert not _watchers(world)
         assert client.pool.entry(DataType.TRADE, "KRW-BTC").updates == pytest.approx(50, abs=2)
 
 
@@ -207,5 +206,5 @@ async def test_a_refused_interest_ends_it_whether_it_waits_already_or_begins_to(
         await wait()
         with pytest.raises(SubscriptionError):
             await client.wait_for(lambda: True)
-        assert not _watchers(client)
+        assert not _watchers(world)
         assert client.get_trade("KRW-BTC").trade_price > 0

@@ -9,7 +9,8 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.private import MARKETS, open_private_world
+from tests.support.noted import hub_of, noted, routes_of
+from tests.support.private import MARKETS, PrivateWorld, open_private_world
 from tests.support.spy import asked, spied_manager
 from tests.support.world import CODES, NumberedSource, open_world, wall
 
@@ -38,6 +39,7 @@ from upbit_streams import (
     UsageError,
     indicator,
 )
+from upbit_streams.engine.connection import Connection
 from upbit_streams.testing import MarketSimulation, MarketSource, Refusal, RefuseWant, play
 
 Run = Callable[..., Any]
@@ -63,10 +65,6 @@ def _drained(stream: EventStream[T]) -> list[T]:
         while True:
             taken.append(stream.receive_nowait())
     return taken
-
-
-def _hub(client: Client, endpoint: Endpoint = Endpoint.PUBLIC) -> Any:
-    return client._interests._connections[endpoint].hub
 
 
 @attrs.define
@@ -117,8 +115,9 @@ def test_a_stream_has_every_event_of_its_markets_while_it_has_them_and_no_other(
 
                 def show(slot: _Slot, codes: set[str]) -> None:
                     """What is the present state of new markets, and was not told before."""
-                    newest = _hub(client)._newest["public"]
-                    fresh = [latest[code] for code in codes if code in latest and latest[code].epoch.number == newest]
+                    status = world.manager.status()
+                    newest = status.epoch if status.state.is_open else None
+                    fresh = [latest[code] for code in codes if code in latest and latest[code].epoch is newest]
                     had = set(slot.expected)
                     slot.expected += [trade.sequential_id for trade in fresh if trade.sequential_id not in had]
 
@@ -164,7 +163,7 @@ def test_a_stream_has_every_event_of_its_markets_while_it_has_them_and_no_other(
                     epochs = [trade.epoch.number for trade in slot.taken]
                     assert epochs == sorted(epochs)
                     await slot.close()
-            assert _hub(client).wants.union == frozenset()
+            assert world.hub().wants.union == frozenset()
 
     virtual_run(main)
 
@@ -172,9 +171,14 @@ def test_a_stream_has_every_event_of_its_markets_while_it_has_them_and_no_other(
 @given(steps=_STEPS, capacity=st.integers(1, 5))
 def test_e6_the_last_request_is_the_union_of_what_all_streams_have(virtual_run: Run, steps: Any, capacity: int) -> None:
     async def main() -> None:
+        with noted(Connection) as connections:
+            await live(connections)
+
+    async def live(connections: list[Connection]) -> None:
         async with spied_manager(NumberedSource(0.5)) as (manager, exchange, sent), manager.open_client("s") as client:
+            hub = hub_of(connections)
             await client.register_interest(DataType.ORDERBOOK, "KRW-BTC")
-            start = _hub(client).wants.union
+            start = hub.wants.union
             slots = [_Slot(client) for _ in range(_SLOTS)]
             for slot in slots:
                 await slot.open(set(CODES[:1]), capacity)
@@ -195,7 +199,7 @@ def test_e6_the_last_request_is_the_union_of_what_all_streams_have(virtual_run: 
                     case _:
                         pass
                 trades = sorted(set[str]().union(*(slot.codes for slot in slots)))
-                wanted = {want.code for want in _hub(client).wants.union if want.type is DataType.TRADE}
+                wanted = {want.code for want in hub.wants.union if want.type is DataType.TRADE}
                 assert sorted(wanted) == trades
                 await anyio.sleep(pause)
                 if what == "narrow":
@@ -211,8 +215,8 @@ def test_e6_the_last_request_is_the_union_of_what_all_streams_have(virtual_run: 
                 epochs = [trade.epoch.number for trade in slot.taken]
                 assert epochs == sorted(epochs)
                 await slot.close()
-            assert _hub(client).wants.union == start
-            assert set(_hub(client)._routes["trade"]) == set()
+            assert hub.wants.union == start
+            assert {route.want.type for route in routes_of(hub)} == {DataType.ORDERBOOK}
 
     virtual_run(main)
 
@@ -311,47 +315,61 @@ async def test_a_stream_without_markets_lets_its_connection_go_and_comes_back_wi
 
 
 def _refused(
-    stream: EventStream[Any], change: str, codes: Any, error: type[Exception], says: str | None = None
+    world: PrivateWorld,
+    stream: EventStream[Any],
+    change: str,
+    codes: Any,
+    error: type[Exception],
+    says: str | None = None,
 ) -> None:
-    """It raises, and nothing has changed."""
-    parts = {hub: (wants, hub.wants.union) for hub, wants in stream._parts.items()}
+    """It raises, and nothing has changed: not what is wanted, nor what anybody is fed with."""
+    before = _fed(world)
     with pytest.raises(error, match=says):
         getattr(stream, change)(codes)
-    assert parts == {hub: (wants, hub.wants.union) for hub, wants in stream._parts.items()}
+    assert _fed(world) == before
+
+
+def _fed(world: PrivateWorld) -> list[Any]:
+    return [
+        (hub.wants.union, {channel: frozenset(consumer.wants) for channel, consumer in hub.holders()[2].items()})
+        for hub in [connection.hub for connection in world.connections]
+    ]
 
 
 async def test_what_cannot_be_changes_nothing_and_says_why() -> None:
     async with open_private_world() as world, world.manager.open_client("strategy") as client:
         async with client.stream(DataType.TRADE, "KRW-BTC") as trades:
-            _refused(trades, "widen", ["KRW-ETH", "bitcoin"], InvalidCodeError, "bitcoin")
-            _refused(trades, "narrow", ["KRW-BTC", "bitcoin"], InvalidCodeError, "bitcoin")
-            _refused(trades, "narrow", ["KRW-BTC", "KRW-BCT"], UsageError, r"by KRW-BCT, .* its markets are KRW-BTC$")
+            _refused(world, trades, "widen", ["KRW-ETH", "bitcoin"], InvalidCodeError, "bitcoin")
+            _refused(world, trades, "narrow", ["KRW-BTC", "bitcoin"], InvalidCodeError, "bitcoin")
+            says = r"by KRW-BCT, .* its markets are KRW-BTC$"
+            _refused(world, trades, "narrow", ["KRW-BTC", "KRW-BCT"], UsageError, says)
             trades.widen([])
             trades.narrow([])
             trades.narrow("krw-btc")
-            _refused(trades, "narrow", "KRW-BTC", UsageError, "its markets are none$")
+            _refused(world, trades, "narrow", "KRW-BTC", UsageError, "its markets are none$")
         async with client.stream(DataType.ORDERBOOK, "KRW-BTC", level=10_000) as grouped:
-            _refused(grouped, "widen", ["KRW-ETH", "BTC-ETH"], UsageError, "KRW markets")
+            _refused(world, grouped, "widen", ["KRW-ETH", "BTC-ETH"], UsageError, "KRW markets")
         async with client.stream(DataType.MY_ASSET) as assets, client.stream(DataType.MY_ORDER) as orders:
             for stream in (assets, orders):
                 for verb in ("widen", "narrow"):
                     for market in ("KRW-BTC", ()):
-                        _refused(stream, verb, market, UsageError, "cannot be widened or narrowed")
+                        _refused(world, stream, verb, market, UsageError, "cannot be widened or narrowed")
         periods = [indicator("rsi", "5m", period=period) for period in range(2, 12)]
         codes = [f"KRW-X{number}" for number in range(9)]
         async with client.stream(DataType.INDICATOR, codes, indicators=iter(periods)) as values:
-            _refused(values, "widen", ["KRW-Y1", "KRW-Y2"], ConflictError, "110 combinations")
+            _refused(world, values, "widen", ["KRW-Y1", "KRW-Y2"], ConflictError, "110 combinations")
             values.widen("KRW-Y1")
             values.narrow(codes[:1])
             values.widen("KRW-Y2")
         several = DataType.TRADE | DataType.INDICATOR
         async with client.stream(several, codes, indicators=periods, notices=False) as two_connections:
-            _refused(two_connections, "widen", ["KRW-Y1", "KRW-Y2"], ConflictError, "110 combinations")
+            _refused(world, two_connections, "widen", ["KRW-Y1", "KRW-Y2"], ConflictError, "110 combinations")
         mixed = DataType.TRADE | DataType.MY_ASSET
         async with client.stream(mixed, "KRW-BTC", notices=False) as both:
             both.widen("KRW-ETH")
             both.narrow("KRW-BTC")
-            assert sorted(want.code for wants in both._parts.values() for want in wants) == ["", "KRW-ETH"]
+            wanted = [want.code for connection in world.connections for want in connection.hub.wants.union]
+            assert sorted(wanted) == ["", "KRW-ETH"]
 
 
 async def test_what_the_exchange_refuses_is_refused_to_who_widens_by_it() -> None:
@@ -364,7 +382,7 @@ async def test_what_the_exchange_refuses_is_refused_to_who_widens_by_it() -> Non
             with pytest.raises(SubscriptionError):
                 await first.wait_ready(60)
             async with second.stream(DataType.MY_ORDER, "KRW-BTC") as orders:
-                _refused(orders, "widen", ["KRW-XRP", "KRW-ETH"], SubscriptionError)
+                _refused(world, orders, "widen", ["KRW-XRP", "KRW-ETH"], SubscriptionError)
                 orders.widen("KRW-XRP")
         group.cancel_scope.cancel()
 
@@ -386,7 +404,7 @@ async def test_only_a_stream_that_runs_can_be_changed() -> None:
             for change in (other.widen, other.narrow):
                 with pytest.raises(ScopeError, match="has been left"):
                     change("KRW-BTC")
-            hub = _hub(client)
+            hub = world.hub()
             assert hub.wants.union == frozenset(), "it went with its client"
         assert hub.wants.union == frozenset()
 
@@ -447,7 +465,7 @@ def test_a_private_stream_tells_each_epoch_once_and_every_order_of_its_markets(v
                 assert [order.uuid for order in told] == expected
                 epochs = [one.epoch.number for one in taken]
                 assert epochs == sorted(epochs)
-            assert {want.type for want in _hub(client, Endpoint.PRIVATE).wants.union} == {DataType.MY_ASSET}
+            assert {want.type for want in world.hub(Endpoint.PRIVATE).wants.union} == {DataType.MY_ASSET}
 
     virtual_run(main)
 
@@ -574,7 +592,8 @@ async def test_a_market_that_is_quiet_keeps_its_place_whatever_else_comes_and_go
             await anyio.sleep(1)
             world.source.muted = frozenset({"KRW-BTC"})
             stream.narrow("KRW-ETH")
-            _refused(stream, "widen", "KRW-XRP", InvalidConfigError, "has 3 of them, with 1 that it was narrowed by")
+            says = "has 3 of them, with 1 that it was narrowed by"
+            _refused(world, stream, "widen", "KRW-XRP", InvalidConfigError, says)
             assert {trade.code for trade in _drained(stream)} == {"KRW-BTC", "KRW-ETH"}
             stream.widen("KRW-XRP")
             await anyio.sleep(1)
@@ -599,7 +618,7 @@ async def test_a_stream_of_two_connections_is_widened_on_both_or_on_none(kind: D
             with pytest.raises(SubscriptionError):
                 await other.receive()
             for _ in range(2):
-                _refused(stream, "widen", [refused], SubscriptionError)
+                _refused(world, stream, "widen", [refused], SubscriptionError)
             await anyio.sleep(10)
             assert {event.code for event in _drained(stream)} == {taken}
             with pytest.raises(UsageError, match="which it does not have"):

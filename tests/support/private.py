@@ -6,9 +6,12 @@ from typing import Any
 
 import anyio
 import attrs
+from tests.support.noted import hub_of, opened
 from tests.support.world import wall
 
-from upbit_streams import Backoff, Config, Connector, Credentials, Manager, open_manager
+from upbit_streams import Backoff, Config, Connector, Credentials, Endpoint, Manager, open_manager
+from upbit_streams.engine.connection import Connection
+from upbit_streams.engine.hub import Hub
 from upbit_streams.testing import Account, MarketSimulation, MarketSource, SimulatedExchange, memory_connector
 
 __all__ = ["BALANCES", "MARKETS", "PrivateWorld", "credentials_of", "open_private_world"]
@@ -28,6 +31,11 @@ class PrivateWorld:
     exchange: SimulatedExchange
     account: Account
     manager: Manager
+    connections: list[Connection]
+
+    def hub(self, endpoint: Endpoint = Endpoint.PUBLIC) -> Hub:
+        """What this connection of the manager brings goes there."""
+        return hub_of(self.connections, endpoint)
 
     def price(self, code: str = "KRW-BTC") -> float:
         """The best price at which one can buy now."""
@@ -52,11 +60,12 @@ async def open_private_world(
     settings = Config(**{"url": "ws://localhost/v1", "backoff": Backoff(initial=0.5, maximum=4.0), **config})
     # Nothing takes this long; without it a test that waits in vain would let the market go on for ever.
     with anyio.fail_after(5000):
-        async with open_manager(
+        opening = open_manager(
             settings,
             credentials=credentials or credentials_of(account),
             connector=connector or memory_connector(exchange, wall),
             wall=wall,
             draw=draw or (lambda: 0.5),
-        ) as manager:
-            yield PrivateWorld(exchange, account, manager)
+        )
+        async with opened(opening) as (manager, connections):
+            yield PrivateWorld(exchange, account, manager, connections)

@@ -7,8 +7,11 @@ from typing import Any
 import anyio
 import attrs
 from hypothesis import strategies as st
+from tests.support.noted import hub_of, opened
 
-from upbit_streams import Backoff, Config, Event, Manager, TradeEvent, open_manager
+from upbit_streams import Backoff, Config, Endpoint, Event, Manager, TradeEvent, open_manager
+from upbit_streams.engine.connection import Connection
+from upbit_streams.engine.hub import Hub
 from upbit_streams.testing import Refusal, SimulatedExchange, memory_connector
 
 __all__ = ["CODES", "Clock", "Fault", "NumberedSource", "World", "faults", "numbered_trade", "open_world", "wall"]
@@ -136,6 +139,11 @@ class World:
     exchange: SimulatedExchange
     source: NumberedSource
     manager: Manager
+    connections: list[Connection]
+
+    def hub(self, endpoint: Endpoint = Endpoint.PUBLIC) -> Hub:
+        """What this connection of the manager brings goes there."""
+        return hub_of(self.connections, endpoint)
 
     async def suffer(self, script: Sequence[Fault]) -> None:
         """Let the faults of a script happen; afterwards all is well again, for long enough to recover."""
@@ -162,7 +170,6 @@ async def open_world(
     source = NumberedSource(interval)
     exchange = SimulatedExchange(source)
     settings = Config(**{"url": "ws://memory", "backoff": Backoff(initial=0.5, maximum=4.0), **config})
-    async with open_manager(
-        settings, connector=memory_connector(exchange, wall), wall=clock, draw=draw or (lambda: 0.5)
-    ) as manager:
-        yield World(exchange, source, manager)
+    opening = open_manager(settings, connector=memory_connector(exchange, wall), wall=clock, draw=draw or (lambda: 0.5))
+    async with opened(opening) as (manager, connections):
+        yield World(exchange, source, manager, connections)
