@@ -37,6 +37,7 @@ FULL: dict[str, list[str]] = {
     "peers": [],
     "soak": ["6"],
     "machines": ["--examples", "100"],
+    "long": ["--hypothesis-profile=hundreds"],
     "mutants": ["--sample", "30"],
 }
 
@@ -145,7 +146,8 @@ def full(session: nox.Session) -> None:
 # The tests that can tell one Python from another: those of tasks, clocks and sockets.
 TELLING = [
     *(f"tests/unit/test_{name}.py" for name in ("channel", "ledger", "policies")),
-    *(f"tests/live/test_{name}.py" for name in ("invariants", "scopes", "callbacks", "watchdog", "block")),
+    *(f"tests/live/test_{name}.py" for name in ("scopes", "callbacks", "watchdog", "block")),
+    "tests/invariants",
     "tests/socket",
 ]
 
@@ -263,6 +265,16 @@ def soak(session: nox.Session) -> None:
     _install(session, "tests", editable=False)
     hours = session.posargs[0] if session.posargs else "24"
     _pytest(session, "tests/live/test_independence.py", env={"UPBIT_STREAMS_SOAK_HOURS": hours})
+
+
+@nox.session
+def long(session: nox.Session) -> None:
+    """Look for a life that breaks an invariant, a thousand of them for each. It takes some minutes.
+
+    Arguments after ``--`` go to pytest: ``--hypothesis-profile=hundreds`` is a short form.
+    """
+    _install(session, "tests", editable=False)
+    _pytest(session, "--hypothesis-profile=long", *session.posargs, "tests/invariants")
 
 
 @nox.session

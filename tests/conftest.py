@@ -26,6 +26,7 @@ hypothesis.settings.register_profile(
     max_examples=4,
     phases=[hypothesis.Phase.generate],
 )
+hypothesis.settings.register_profile("hundreds", hypothesis.settings.get_profile("default"), max_examples=200)
 hypothesis.settings.register_profile("long", hypothesis.settings.get_profile("default"), max_examples=1000)
 hypothesis.settings.load_profile("default")
 

@@ -2,11 +2,14 @@
 the *k* events are missing, judged from what was sent."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.support.lives import Burst, Life, Reader, enough, lives, open_live_world, readers
+from tests.support.market import stamp_of_event
+from tests.support.sent import Sent
 from tests.support.world import CODES
 
 from upbit_streams import (
@@ -62,6 +65,7 @@ def test_e7_every_notice_stands_where_what_was_sent_says(
                     for policy, reader in zip(policies, several, strict=False)
                 ]
             )
+            late = world.manager.status().late
         for policy, reader, ledger in zip(policies, several, ledgers, strict=False):
             _check_epochs(reader.items)
             begun = [item.epoch.number for item in reader.items if isinstance(item, EpochStarted)]
@@ -69,6 +73,8 @@ def test_e7_every_notice_stands_where_what_was_sent_says(
             told = sum(item.dropped for item in reader.items if isinstance(item, Lagged))
             if isinstance(policy, DropOldest | DropNewest):
                 assert told == ledger.dropped
+                if not late:
+                    _check_losses(reader.items, world.sent)
             else:
                 assert told == 0, "the error tells it"
 
@@ -89,3 +95,28 @@ def _check_epochs(items: Sequence[Any]) -> None:
                 ended = begun
             case Event():
                 assert item.epoch.number == begun > ended, f"{item} stands outside of its epoch"
+
+
+def _check_losses(items: Sequence[Any], sent: Sequence[Sequence[Sent]]) -> None:
+    """Between two events so many are told as missing as were sent between them; and in the epoch in which they were, if
+    both are told of."""
+    news = [(number, one) for number, of_one in enumerate(sent, 1) for one in of_one if not one.is_repeated]
+    place_of = {one.stamp: place for place, (_, one) in enumerate(news)}
+    place, lagged, lagged_before_start, begun = -1, 0, 0, 0
+    for item in [*items, None]:
+        match item:
+            case Lagged(dropped):
+                lagged += dropped
+            case EpochStarted(epoch):
+                lagged_before_start, begun = lagged, epoch.number
+            case Event() | None:
+                next_place = len(news) if item is None else place_of[stamp_of_event(item)]
+                missing = news[place + 1 : next_place]
+                assert lagged == len(missing), f"{len(missing)} are missing before {item}, told was of {lagged}"
+                number = news[place][0]
+                if place >= 0 and begun == number + 1:  # of several lives without an event one is told
+                    before = sum(of == number for of, _ in missing)
+                    assert lagged_before_start == before, f"{before} are missing of epoch {number}"
+                place, lagged = next_place, 0
+    for one, next_one in pairwise(items):
+        assert not (isinstance(one, Lagged) and isinstance(next_one, Lagged)), "one gap is told as two"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.support.noted import hub_of, noted, routes_of
 from tests.support.private import MARKETS, PrivateWorld, open_private_world
 from tests.support.spy import asked, spied_manager
-from tests.support.world import CODES, NumberedSource, open_world, wall
+from tests.support.world import CODES, NumberedSource, World, open_world, wall
 
 from upbit_streams import (
     Client,
@@ -315,7 +315,7 @@ async def test_a_stream_without_markets_lets_its_connection_go_and_comes_back_wi
 
 
 def _refused(
-    world: PrivateWorld,
+    world: World | PrivateWorld,
     stream: EventStream[Any],
     change: str,
     codes: Any,
@@ -329,7 +329,7 @@ def _refused(
     assert _fed(world) == before
 
 
-def _fed(world: PrivateWorld) -> list[Any]:
+def _fed(world: World | PrivateWorld) -> list[Any]:
     return [
         (hub.wants.union, {channel: frozenset(consumer.wants) for channel, consumer in hub.holders()[2].items()})
         for hub in [connection.hub for connection in world.connections]

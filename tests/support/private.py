@@ -31,7 +31,7 @@ class PrivateWorld:
     exchange: SimulatedExchange
     account: Account
     manager: Manager
-    connections: list[Connection]
+    connections: list[Connection] = attrs.field(factory=list)
 
     def hub(self, endpoint: Endpoint = Endpoint.PUBLIC) -> Hub:
         """What this connection of the manager brings goes there."""

@@ -139,7 +139,7 @@ class World:
     exchange: SimulatedExchange
     source: NumberedSource
     manager: Manager
-    connections: list[Connection]
+    connections: list[Connection] = attrs.field(factory=list)
 
     def hub(self, endpoint: Endpoint = Endpoint.PUBLIC) -> Hub:
         """What this connection of the manager brings goes there."""
