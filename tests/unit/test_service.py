@@ -4,7 +4,7 @@ import anyio
 import pytest
 
 from upbit_streams import ConnectionLostError, FeedCrashedError
-from upbit_streams.engine.service import first_of, open_service
+from upbit_streams.engine.service import Tasks, first_of, open_service
 
 
 async def test_the_first_task_to_end_ends_the_others() -> None:
@@ -149,3 +149,74 @@ async def test_a_service_lives_until_a_cancelled_block_has_cleaned_up() -> None:
 async def test_a_service_that_ends_by_itself_leaves_the_block_alone() -> None:
     async with open_service(anyio.lowlevel.checkpoint, "test"):
         await anyio.sleep(5)
+
+
+@pytest.mark.parametrize("is_cancelled", [True, False])
+async def test_a_group_of_the_block_leaves_as_it_was_raised_also_when_all_is_cancelled(is_cancelled: bool) -> None:
+    """On trio it has a cancellation in it then, which belongs to the scope outside. It was wrapped once for each
+    service."""
+    raised: BaseException | None = None
+    left: BaseException | None = None
+
+    async def block(outer: anyio.CancelScope) -> None:
+        nonlocal raised, left
+        tasks = Tasks()
+        try:
+            async with open_service(anyio.sleep_forever, "a"), open_service(anyio.sleep_forever, "b"), tasks.open():
+                try:
+                    async with anyio.create_task_group() as group:
+                        group.start_soon(anyio.sleep_forever)
+                        if is_cancelled:
+                            outer.cancel()
+                            try:
+                                await anyio.sleep_forever()
+                            finally:
+                                raise ValueError
+                        raise ValueError
+                except BaseException as why:
+                    raised = why
+                    raise
+        except BaseException as why:
+            left = why
+            raise
+
+    with pytest.raises(ExceptionGroup) as seen, anyio.CancelScope() as outer:
+        await block(outer)
+    assert left is raised is not None
+    assert [type(why) for why in seen.value.exceptions] == [ValueError]
+
+
+async def test_a_group_with_cancellations_of_a_task_that_failed_has_none_of_them_outside() -> None:
+    tasks, failure = Tasks(), KeyError("first")
+
+    async def fail() -> None:
+        raise failure
+
+    with pytest.raises(KeyError) as seen:
+        async with tasks.open():
+            tasks.start(fail, "fails")
+            async with anyio.create_task_group() as group:
+                group.start_soon(anyio.sleep_forever)
+                try:
+                    await anyio.sleep_forever()
+                finally:
+                    raise ValueError
+    assert seen.value is failure
+
+
+async def test_a_group_that_a_task_raises_while_it_is_cancelled_has_no_cancellation_outside() -> None:
+    tasks = Tasks()
+
+    async def run() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(anyio.sleep_forever)
+            try:
+                await anyio.sleep_forever()
+            finally:
+                raise ValueError
+
+    with pytest.raises(ExceptionGroup) as seen:
+        async with tasks.open():
+            tasks.start(run, "fails late")
+            await anyio.sleep(1)
+    assert [type(why) for why in seen.value.exceptions] == [ValueError]

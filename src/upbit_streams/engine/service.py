@@ -81,7 +81,7 @@ async def open_service(run: Callable[[], Awaitable[object]], name: str) -> Async
             except anyio.get_cancelled_exc_class():
                 raise  # it has to pass through the group to reach the scope that it belongs to
             except BaseException as why:
-                if _has_cancellation(why):
+                if _is_cancellation(why):
                     raise
                 raised = why  # everything else would be wrapped on its way, so it goes round
             finally:
@@ -92,7 +92,7 @@ async def open_service(run: Callable[[], Awaitable[object]], name: str) -> Async
     if raised is not None:
         if failure is not None:
             raised.add_note(f"before that, the background task {name!r} failed with {failure!r}")
-        raise raised
+        raise _what_is_left(raised)
     if failure is not None and not isinstance(failure, Exception):
         raise failure  # Ctrl-C and the like: nobody's bug
     if failure is not None:
@@ -122,7 +122,7 @@ class Tasks:
                 except anyio.get_cancelled_exc_class():
                     raise
                 except BaseException as why:
-                    if _has_cancellation(why):
+                    if _is_cancellation(why):
                         raise
                     self._failures.append(why)  # it goes round the group, which would wrap it
                 finally:
@@ -134,7 +134,7 @@ class Tasks:
             first, *later = self._failures
             for failure in later:
                 first.add_note(f"while the others ended: {failure!r}")
-            raise first
+            raise _what_is_left(first)
 
     def start(self, run: Callable[[], Awaitable[object]], name: str) -> None:
         """Run something within the block."""
@@ -145,11 +145,30 @@ class Tasks:
             await run()
         except anyio.get_cancelled_exc_class():
             raise
-        except BaseException as why:  # noqa: BLE001 -- raised again above, outside the group
-            self._failures.append(why)
+        except BaseException as why:
+            if _is_cancellation(why):
+                raise
+            self._failures.append(why)  # raised again above, outside the group
             self._group.cancel_scope.cancel()
 
 
-def _has_cancellation(why: BaseException) -> bool:
-    """Whether a group holds a cancellation beside other errors."""
-    return isinstance(why, BaseExceptionGroup) and why.subgroup(anyio.get_cancelled_exc_class()) is not None
+def _is_cancellation(why: BaseException) -> bool:
+    """Whether a group holds cancellations and nothing else."""
+    return isinstance(why, BaseExceptionGroup) and _without_cancellations(why) is None
+
+
+def _without_cancellations(group: BaseExceptionGroup[BaseException]) -> BaseExceptionGroup[BaseException] | None:
+    """The group itself if it holds none; None if it holds nothing else."""
+    cancelled, rest = group.split(anyio.get_cancelled_exc_class())
+    return group if cancelled is None else rest
+
+
+def _what_is_left(why: BaseException) -> BaseException:
+    """What leaves a block: a group without the cancellations that ended with the block's own scopes.
+
+    On trio a group may hold cancellations beside errors. They belong to a scope further out if that is cancelled; then
+    the group leaves whole, and that scope takes them out.
+    """
+    if isinstance(why, BaseExceptionGroup) and not anyio.get_current_task().has_pending_cancellation():
+        return _without_cancellations(why) or why
+    return why
