@@ -252,3 +252,19 @@ def test_what_is_suspected_stays_so_when_what_was_trusted_is_refused() -> None:
     suspects.begin()
     again = suspects.attempt(good | bad)
     assert (again.wants, again.is_trial) == (good, True)
+
+
+def test_b1_what_was_accepted_long_ago_is_forgotten_when_there_is_too_much_of_it() -> None:
+    """Of indicators there is no end. A want that was accepted once, and is alone now, is found guilty as a new one."""
+    suspects = Suspects()
+    first = Want(DataType.TRADE, "KRW-FIRST")
+    asked = [frozenset([first]), *(frozenset([Want(DataType.TRADE, f"KRW-N{number}")]) for number in range(10_001))]
+    for wants in asked:
+        suspects.begin()
+        assert suspects.attempt(wants).wants == wants
+        suspects.accepted(wants)
+    verdicts = []
+    for _ in range(5):
+        suspects.begin()
+        verdicts += suspects.refused(suspects.attempt(frozenset([first])).wants, "INVALID_PARAM", "no")
+    assert [verdict.want for verdict in verdicts] == [first]

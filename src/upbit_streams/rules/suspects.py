@@ -36,6 +36,9 @@ _PARTS = 10
 # So often in a row a want is refused that is alone, before it is found guilty.
 _ALONE = 5
 
+# A request with as many wants would take a megabyte.
+_MOST_KNOWN = 10_000
+
 _ABOUT_REQUESTS = ("WRONG_", "NO_", "INVALID_")
 
 
@@ -94,7 +97,8 @@ class Suspects:
         self._trusted: Wants = frozenset()
         """What was part of an accepted request, and has not been refused alone since."""
         self._known: set[Want] = set()
-        """What was part of an accepted request, ever. That is never more than there is to ask for."""
+        """What was part of an accepted request. Of indicators there is no end, so what is not asked for any more is
+        forgotten once there are too many."""
         self._parts: list[_Part] = []
         """Those still to be tried, the next one first."""
         self._accused: dict[Want, Verdict] = {}
@@ -130,6 +134,8 @@ class Suspects:
         self._is_based = True
         self._trusted |= asked
         self._known |= asked
+        if len(self._known) > _MOST_KNOWN:
+            self._known = set(asked)
         self._prune_parts(lambda want: want not in asked)
         return self._sentence()
 
