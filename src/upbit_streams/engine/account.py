@@ -2,6 +2,9 @@
 
 The exchange tells changes only. So an order that nobody touched since the connection was made is not here, and after a
 reconnect what is here may be old: everything says of which epoch it is.
+
+What is told late does not replace what is newer: the exchange's own stamps decide, and of equal ones the order of
+arrival. An order that is done or cancelled stays so.
 """
 
 from collections import OrderedDict
@@ -11,6 +14,7 @@ from typing import TypeVar
 from ..model.events import AnnouncementEvent, Event, MyAssetEvent, MyOrderEvent
 from ..model.kinds import DataType
 from ..model.metrics import Balance
+from .stamps import stamp_of
 
 __all__ = ["MOST_ANNOUNCEMENTS", "MOST_DONE", "MOST_ORDERS", "Account"]
 
@@ -24,7 +28,7 @@ T = TypeVar("T")
 
 
 class Account:
-    """The last that was told of each order, of each currency and of each announcement."""
+    """The newest that was told of each order, of each currency and of each announcement."""
 
     def __init__(self) -> None:
         self.open_orders: OrderedDict[str, MyOrderEvent] = OrderedDict()
@@ -32,6 +36,7 @@ class Account:
         self.done_orders: OrderedDict[str, MyOrderEvent] = OrderedDict()
         self.balances: dict[str, Balance] = {}
         """By currency."""
+        self._balance_stamps: dict[str, float] = {}
         self.announcements: OrderedDict[str, AnnouncementEvent] = OrderedDict()
         """By uuid, the newest at the end."""
 
@@ -40,17 +45,11 @@ class Account:
         if isinstance(event, MyOrderEvent):
             self._take_order(event)
         elif isinstance(event, MyAssetEvent):
-            for asset in event.assets:
-                self.balances[asset.currency] = Balance(
-                    currency=asset.currency,
-                    balance=asset.balance,
-                    locked=asset.locked,
-                    asset_timestamp=event.asset_timestamp,
-                    epoch=event.epoch,
-                    received_at=event.received_at,
-                )
+            self._take_assets(event)
         elif isinstance(event, AnnouncementEvent):
-            _put_last(self.announcements, event.uuid, event, MOST_ANNOUNCEMENTS)
+            known = self.announcements.get(event.uuid)
+            if known is None or _stamp(event) >= _stamp(known):
+                _put_last(self.announcements, event.uuid, event, MOST_ANNOUNCEMENTS)
 
     def forget(self, kind: DataType[Event], codes: Collection[str]) -> None:
         """Nobody is told any more of a type but in these markets; an empty text stands for all."""
@@ -62,6 +61,7 @@ class Account:
                     del orders[uuid]
         elif kind is DataType.MY_ASSET:
             self.balances.clear()
+            self._balance_stamps.clear()
         elif kind is DataType.ANNOUNCEMENT:
             self.announcements.clear()
 
@@ -75,18 +75,41 @@ class Account:
 
     def clear(self) -> None:
         """It is somebody else's account from now on."""
-        for kept in (self.open_orders, self.done_orders, self.balances, self.announcements):
+        for kept in (self.open_orders, self.done_orders, self.balances, self._balance_stamps, self.announcements):
             kept.clear()
 
     def order(self, uuid: str) -> MyOrderEvent | None:
         return self.open_orders.get(uuid) or self.done_orders.get(uuid)
 
+    def _take_assets(self, event: MyAssetEvent) -> None:
+        stamp = stamp_of(event, event.asset_timestamp)
+        for asset in event.assets:
+            if stamp >= self._balance_stamps.get(asset.currency, stamp):
+                self._balance_stamps[asset.currency] = stamp
+                self.balances[asset.currency] = Balance(
+                    currency=asset.currency,
+                    balance=asset.balance,
+                    locked=asset.locked,
+                    asset_timestamp=event.asset_timestamp,
+                    epoch=event.epoch,
+                    received_at=event.received_at,
+                )
+
     def _take_order(self, order: MyOrderEvent) -> None:
-        if order.state in _DONE_STATES:
+        known, is_done = self.order(order.uuid), order.state in _DONE_STATES
+        if known is not None:
+            was_done = known.state in _DONE_STATES
+            if was_done > is_done or (was_done == is_done and _stamp(order) < _stamp(known)):
+                return
+        if is_done:
             self.open_orders.pop(order.uuid, None)
             _put_last(self.done_orders, order.uuid, order, MOST_DONE)
         else:
             _put_last(self.open_orders, order.uuid, order, MOST_ORDERS)
+
+
+def _stamp(event: Event) -> float:
+    return stamp_of(event, event.timestamp)
 
 
 def _put_last(kept: OrderedDict[str, T], key: str, value: T, most: int) -> None:
