@@ -15,6 +15,7 @@ from .exceptions import (
     ExchangeError,
     FeedCrashedError,
     FeedError,
+    FrameLostError,
     HandshakeRefusedError,
     InvalidCodeError,
     InvalidConfigError,
@@ -72,7 +73,7 @@ from .model.metrics import (
     Period,
     StreamStatistics,
 )
-from .model.notices import EpochEnded, EpochStarted, Lagged, Notice, Stale
+from .model.notices import EpochEnded, EpochStarted, FrameLost, Lagged, Notice, Stale
 from .model.pool import Cut, Entry
 from .model.secret import Secret
 from .pool import Pool
@@ -124,6 +125,8 @@ __all__ = [
     "FeedError",
     "Fifo",
     "Format",
+    "FrameLost",
+    "FrameLostError",
     "GlobalManagerState",
     "HandshakeRefusedError",
     "Health",

@@ -9,6 +9,7 @@ import anyio
 from .exceptions import (
     AuthenticationError,
     BackpressureError,
+    FrameLostError,
     ReconnectFailedError,
     ScopeError,
     SubscriptionError,
@@ -101,9 +102,9 @@ class Subscription(Generic[T_co]):
                 event = await stream.receive()
             except ScopeError:
                 return  # its client has been left
-            except AuthenticationError as refused:
-                await self._take_error(refused)
-                continue  # with what comes once there is another key
+            except (AuthenticationError, FrameLostError) as why:
+                await self._take_error(why)
+                continue  # with what comes once there is another key, or after what was lost
             except (BackpressureError, ReconnectFailedError, SubscriptionError, UsageError) as ended:
                 await self._take_error(ended)
                 return

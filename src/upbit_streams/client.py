@@ -28,14 +28,14 @@ from .model.events import (
 from .model.indicators import Indicator
 from .model.kinds import DataType, E, Endpoint
 from .model.metrics import StreamStatistics
-from .model.notices import EpochEnded, EpochStarted, Lagged, Notice, Stale
+from .model.notices import EpochEnded, EpochStarted, FrameLost, Lagged, Notice, Stale
 from .model.subscriptions import Wants, list_of
 from .private import PrivatePull
 from .streams import EventStream
 
 __all__ = ["Client"]
 
-_ALL_NOTICES: tuple[type[Notice], ...] = (EpochStarted, EpochEnded, Lagged, Stale)
+_ALL_NOTICES: tuple[type[Notice], ...] = (EpochStarted, EpochEnded, Lagged, Stale, FrameLost)
 
 # Events that the exchange tells once: there is no snapshot that would bring back what was missed.
 AnyOnce = MyOrderEvent | MyAssetEvent | AnnouncementEvent | IndicatorEvent | IndicatorSignalEvent

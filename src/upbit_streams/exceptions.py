@@ -14,7 +14,8 @@
      ├── ExchangeError             the exchange answered, and the answer was no
      │    ├── HandshakeRefusedError    an HTTP status instead of a WebSocket
      │    ├── AuthenticationError      the key was refused
-     │    └── SubscriptionError        what was asked for was refused
+     │    ├── SubscriptionError        what was asked for was refused
+     │    └── FrameLostError           what is told once came in a frame that cannot be read
      ├── FeedError                 the world between here and the exchange broke, or is not there yet
      │    ├── ConnectFailedError       nobody could be reached
      │    ├── ConnectionLostError      an open connection ended
@@ -40,6 +41,7 @@ __all__ = [
     "ExchangeError",
     "FeedCrashedError",
     "FeedError",
+    "FrameLostError",
     "HandshakeRefusedError",
     "InvalidCodeError",
     "InvalidConfigError",
@@ -177,6 +179,29 @@ class SubscriptionError(ExchangeError):
         self.code = code
         self.name = name
         self.message = message
+
+
+class FrameLostError(ExchangeError):
+    """A frame could not be read that has told something of this stream, or may have; it is told once. The stream goes
+    on: read on, and ask the exchange for the present state.
+
+    ``type`` and ``code`` are the data type and the market as far as they could be read, ``why`` is what is wrong with
+    the frame, and ``payload`` its bytes, at most the first 16 KiB. ``frames`` is how many it tells of: more than one
+    only if many have come and were not read. ``epoch`` is the number of the epoch.
+    """
+
+    def __init__(self, epoch: int, type: str, code: str, why: str, payload: bytes, frames: int = 1) -> None:
+        what = f"{type} of {code}" if type and code else type or "what is told once"
+        super().__init__(
+            f"{'a frame' if frames == 1 else f'{frames} frames'} with {what} could not be read: {why}; the stream goes "
+            f"on, but what was told is missing: ask the exchange's REST interface for the present state"
+        )
+        self.epoch = epoch
+        self.type = type
+        self.code = code
+        self.why = why
+        self.payload = payload
+        self.frames = frames
 
 
 class FeedError(UpbitStreamsError):

@@ -1,7 +1,7 @@
 """What a consumer iterates."""
 
-from collections.abc import AsyncGenerator, Callable, Collection, Hashable, Iterable, Mapping
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from contextlib import ExitStack
 from typing import Any, Generic, Self, TypeVar, cast
 
 import anyio
@@ -21,7 +21,7 @@ __all__ = ["Batches", "EventStream"]
 E_co = TypeVar("E_co", bound=Event | Notice, covariant=True)
 
 
-class EventStream(anyio.AsyncContextManagerMixin, Generic[E_co]):
+class EventStream(Generic[E_co]):
     """One consumer's events, in the order in which the exchange sent them.
 
     Enter it with ``async with``: from then on its events are asked for and kept, at most as many as its back-pressure
@@ -57,12 +57,14 @@ class EventStream(anyio.AsyncContextManagerMixin, Generic[E_co]):
         self._is_inside = False
         self._given_back = ExitStack()
 
-    @asynccontextmanager
-    async def __asynccontextmanager__(self) -> AsyncGenerator[Self, None]:
+    async def __aenter__(self) -> Self:
         if self._channel is not None:
-            raise ScopeError("this stream has been entered already; make another one with client.stream(...)")
+            raise ScopeError(
+                "this stream has been entered already, and a stream has one block; "
+                "make another one with client.stream(...)"
+            )
         channel = Channel(self._policy, notices=self._notices)
-        with self._given_back as given_back:
+        with ExitStack() as given_back:
             given_back.callback(channel.close)
             self._enter(self)
             given_back.callback(lambda: self._leave(self, channel.statistics()))
@@ -74,10 +76,11 @@ class EventStream(anyio.AsyncContextManagerMixin, Generic[E_co]):
                 given_back.callback(self._detach, hub, channel)
             self._channel = channel
             self._is_inside = True
-            try:
-                yield self
-            finally:
-                self._is_inside = False
+            self._given_back = given_back.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """End the stream before its block is left, and give back what it has: whoever waits in it gets a

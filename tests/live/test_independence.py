@@ -155,7 +155,10 @@ async def test_the_report_sees_what_two_connections_suffer_together() -> None:
         assert (private.troubles, public.troubles) == (5, 4)
         # In the same moment both lost their epochs, and one of them was the first.
         assert private.coincided + public.coincided == 4
-        assert report.isolation == pytest.approx(1 - 4 / (2 * 9))
+        # A connection that is not in use has nothing to lose, and neither has the second that is lost.
+        assert sum(each.exposed for each in report.influences) == 5
+        assert all(each.exposed == 0 for each in report.influences if each.target == "info")
+        assert report.isolation == pytest.approx(1 - 4 / 5)
         assert found["info", "public"].troubles == 0
         assert private.during.seconds + private.otherwise.seconds == pytest.approx(180, abs=1)
         assert private.during.events + private.otherwise.events == manager.status().events

@@ -175,6 +175,7 @@ class Ledger:
         try:
             with anyio.CancelScope() as self._reading:
                 while events:
+                    events = list(events)  # what was left is taken from
                     left = self.hub.publish(events, self.epoch)
                     handed_out = events[: len(events) - len(left)]
                     self.sent += [(event.code, self.epoch.number, anyio.current_time()) for event in handed_out]

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from tests.support.world import CODES, numbered_trade
 
-from upbit_streams import DataType, DropOldest, Epoch
+from upbit_streams import Block, DataType, DropOldest, Epoch
 from upbit_streams.engine.channel import Channel
 from upbit_streams.engine.hub import Hub
 from upbit_streams.model.subscriptions import Want, wants_of
@@ -71,3 +71,21 @@ async def test_what_has_brought_nothing_since_it_was_first_asked_for_is_told_how
     for number in range(3):
         assert hub.look_for_unanswered(anyio.current_time() - 10.0) == tuple(told[: number + 1])
         await anyio.sleep(4)
+
+
+async def test_what_is_left_of_a_read_is_never_copied_again() -> None:
+    """A large burst under a small ``Block`` stops at every event."""
+    hub, channel = Hub(), Channel(Block(1))
+    wants = wants_of(DataType.TRADE, CODES[:1])
+    hub.register(wants)
+    hub.asked(hub.wants.union)
+    hub.attach(wants, channel)
+    events = [_trade(CODES[0], number, 0.0) for number in range(500)]
+    left, got = hub.publish(events, EPOCH), _waiting(channel)
+    while left:
+        again = hub.publish(left, EPOCH)
+        assert not again or again is left
+        left = again
+        got += _waiting(channel)
+    assert got == events
+    assert len(events) == 500, "what was given is left as it was"

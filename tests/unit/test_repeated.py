@@ -94,3 +94,24 @@ async def test_e7_who_is_served_again_is_told_so_though_the_answer_is_no_news() 
     hub.asked(hub.wants.union)
     hub.publish([_snapshot(1, EPOCHS[2])], EPOCHS[2])
     assert _taken(channel) == [EpochStarted, 1, EpochEnded, EpochStarted]
+
+
+async def test_e5_a_snapshot_that_is_older_than_what_was_told_does_not_move_the_pool_back() -> None:
+    """More trades came while it was on its way. Streams are told of it all the same, since it is news."""
+    hub = Hub()
+    channel = _joined(hub, CHANGES)
+    hub.asked(hub.wants.union)
+    hub.publish([_at(_trade(2), 20), _at(_snapshot(1), 10)], EPOCHS[1])
+    latest = hub.latest(CHANGES)
+    assert latest is not None
+    assert latest.sequential_id == 2  # type: ignore[attr-defined] # it is a trade
+    assert [item.sequential_id for item in await channel.receive_batch()] == [2, 1]
+    assert not hub.look_for_unanswered(1e9), "it was answered"
+    hub.publish([_at(_snapshot(3), 20)], EPOCHS[1])  # of the same moment
+    latest = hub.latest(CHANGES)
+    assert latest is not None
+    assert latest.sequential_id == 3  # type: ignore[attr-defined] # it is a trade
+
+
+def _at(trade: Any, stamp: int) -> Any:
+    return msgspec.structs.replace(trade, trade_timestamp=stamp)

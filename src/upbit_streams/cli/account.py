@@ -6,7 +6,7 @@ from decimal import Decimal
 import attrs
 from rich.text import Text
 
-from upbit_streams import AnnouncementEvent, Asset, MyAssetEvent, MyOrderEvent
+from upbit_streams import AnnouncementEvent, Asset, FrameLostError, MyAssetEvent, MyOrderEvent
 
 from .columns import COLOURS, number, plain
 from .feeds import Item
@@ -49,7 +49,7 @@ class Orders:
         self._epoch = 0
 
     def take(self, item: Item) -> None:
-        self._epoch = item.epoch.number
+        self._epoch = item.epoch if isinstance(item, FrameLostError) else item.epoch.number
         if not isinstance(item, MyOrderEvent):
             return
         order = _Order.after(item, self._open.pop(item.uuid, None) or self._ended.pop(item.uuid, None))

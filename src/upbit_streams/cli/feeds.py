@@ -15,12 +15,14 @@ from upbit_streams import (
     Event,
     EventStream,
     Fail,
+    FrameLostError,
     UpbitStreamsError,
 )
 
 __all__ = ["Feeds", "Item", "open_feeds"]
 
-Item = Event | EpochStarted
+Item = Event | EpochStarted | FrameLostError
+"""A frame that is lost is one, since its stream goes on."""
 
 # A terminal or a pipe may pause for a while; this is how much may pile up before anything is lost, and told.
 _CAPACITY = 1 << 16
@@ -29,9 +31,9 @@ _CAPACITY = 1 << 16
 class Feeds:
     """Takes from one stream for each endpoint that is in use. Each keeps its order; between them there is none."""
 
-    def __init__(self, streams: Mapping[Endpoint, EventStream[Item]]) -> None:
+    def __init__(self, streams: Mapping[Endpoint, EventStream[Event | EpochStarted]]) -> None:
         self.streams = streams
-        self._ahead: dict[EventStream[Item], Item] = {}
+        self._ahead: dict[EventStream[Event | EpochStarted], Item] = {}
         self._end: UpbitStreamsError | None = None
         """Why a stream has ended, until that is raised: a stream says it once."""
 
@@ -45,9 +47,9 @@ class Feeds:
             for stream in self.streams.values():
                 with suppress(anyio.WouldBlock):
                     while len(taken) < most:
-                        item = self._ahead.pop(stream, None) or stream.receive_nowait()
+                        item = self._ahead.pop(stream, None) or _next(stream)
                         taken.append(item)
-                        if isinstance(item, EpochStarted):
+                        if isinstance(item, EpochStarted | FrameLostError):
                             return taken
         except UpbitStreamsError as why:
             self._end = why
@@ -69,12 +71,21 @@ class Feeds:
         """How many events were lost because they were taken too slowly."""
         return sum(stream.statistics().dropped for stream in self.streams.values())
 
-    async def _look(self, stream: EventStream[Item], scope: anyio.CancelScope) -> None:
+    async def _look(self, stream: EventStream[Event | EpochStarted], scope: anyio.CancelScope) -> None:
         try:
             self._ahead[stream] = await stream.receive()
+        except FrameLostError as lost:
+            self._ahead[stream] = lost
         except UpbitStreamsError as why:
             self._end = why
         scope.cancel()
+
+
+def _next(stream: EventStream[Event | EpochStarted]) -> Item:
+    try:
+        return stream.receive_nowait()
+    except FrameLostError as lost:
+        return lost
 
 
 @asynccontextmanager
@@ -85,7 +96,7 @@ async def open_feeds(
 
     What is told once comes first: it is rare and must not wait for what is plenty. Raises as ``Client.stream``.
     """
-    streams: dict[Endpoint, EventStream[Item]] = {}
+    streams: dict[Endpoint, EventStream[Event | EpochStarted]] = {}
     async with AsyncExitStack() as stack:
         if private:
             markets = codes if DataType.MY_ORDER in private else ()

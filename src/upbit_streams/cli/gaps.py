@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from upbit_streams import DataType, EpochStarted, Event
+from upbit_streams import DataType, EpochStarted, Event, FrameLostError
 
 __all__ = ["Gaps"]
 
@@ -19,8 +19,13 @@ class Gaps:
         """In words; empty if there was none."""
         self._what = " and ".join(_WORDS[kind.name] for kind in private)
 
-    def take(self, notice: EpochStarted) -> bool:
-        """Whether there is a gap before this epoch; if so, it is the last one from now on."""
+    def take(self, notice: EpochStarted | FrameLostError) -> bool:
+        """Whether there is a gap here; if so, it is the last one from now on."""
+        if isinstance(notice, FrameLostError):
+            self.count += 1
+            what = "a frame" if notice.frames == 1 else f"{notice.frames} frames"
+            self.last = f"{what} could not be read ({notice.why}): {_WORDS.get(notice.type, self._what)} may be missing"
+            return True
         if notice.missing_from is None:
             return False
         self.count += 1

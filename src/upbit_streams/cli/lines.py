@@ -11,7 +11,16 @@ import click
 import msgspec
 from rich.console import Console
 
-from upbit_streams import ConnectionState, ConnectionStatus, Endpoint, EpochStarted, Event, Manager, to_fields
+from upbit_streams import (
+    ConnectionState,
+    ConnectionStatus,
+    Endpoint,
+    EpochStarted,
+    Event,
+    FrameLostError,
+    Manager,
+    to_fields,
+)
 
 from .feeds import Feeds
 from .output import wait_writable
@@ -57,7 +66,7 @@ class JsonLines:
         events = [item for item in items if isinstance(item, Event)]
         await self._write(events)
         for item in items[len(events) :]:
-            if isinstance(item, EpochStarted) and self._tally.gaps.take(item):
+            if isinstance(item, EpochStarted | FrameLostError) and self._tally.gaps.take(item):
                 _tell(self._tally.gaps.last)
         return len(events)
 

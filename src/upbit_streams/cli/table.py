@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from upbit_streams import DataType, Endpoint, EpochStarted, Event, Manager
+from upbit_streams import DataType, Endpoint, EpochStarted, Event, FrameLostError, Manager
 
 from .account import Announcements, Balances, Orders
 from .columns import fitted, share
@@ -84,7 +84,7 @@ class LiveTable:
         items = self._feeds.take(most)
         events: list[Event] = []
         for item in items:
-            if isinstance(item, EpochStarted):
+            if isinstance(item, EpochStarted | FrameLostError):
                 self._tally.gaps.take(item)
                 for kind in self._tally.private:
                     self._section_of[kind.name].take(item)

@@ -8,11 +8,11 @@ from typing import Any
 import anyio
 from anyio.lowlevel import checkpoint
 
-from ..exceptions import BackpressureError, UpbitStreamsError, UsageError
+from ..exceptions import BackpressureError, FrameLostError, UpbitStreamsError, UsageError
 from ..model.epoch import Epoch
 from ..model.events import Event
 from ..model.metrics import StreamStatistics
-from ..model.notices import Lagged, Notice, Stale
+from ..model.notices import FrameLost, Lagged, Notice, Stale
 from .backpressure import Policy
 from .buffers import Outcome
 from .notices import Notices
@@ -40,6 +40,7 @@ class Channel:
         "_dropped",
         "_failures",
         "_filled_at",
+        "_frames_lost",
         "_high_water",
         "_is_awaited",
         "_is_overdue",
@@ -70,6 +71,7 @@ class Channel:
         self._published = self._delivered = self._dropped = self._coalesced = self._throttled = 0
         self._places = 0
         """How many events have come into the buffer, where there are notices, which have their places among those."""
+        self._frames_lost = 0
         self._high_water = 0
         """The most that waited when somebody took something; between two such moments it only grows."""
         self._missed = 0
@@ -111,7 +113,7 @@ class Channel:
 
     @property
     def has_notices(self) -> bool:
-        return self._notices is not None
+        return self._notices is not None and bool(self._notices.kinds)
 
     @property
     def published(self) -> int:
@@ -185,6 +187,19 @@ class Channel:
         """Something has fallen silent."""
         if self._notices is not None and self._takes and not self._missed and self._notices.is_in(stale.epoch):
             self._notices.add(stale, self._places)
+            self._wake()
+
+    def lose_frame(self, lost: FrameLost) -> None:
+        """A frame could not be read that has told something of this stream, or may have. It is told as a notice, or
+        raised once, at its place; the stream goes on."""
+        if not self._takes or self._missed:
+            return
+        if self._notices is None:
+            # From now on it has a place, so events have one, too.
+            self._notices, self._places, self._is_plain = Notices(()), self._published, False
+        if self._notices.is_in(lost.epoch):
+            self._frames_lost += lost.frames
+            self._notices.lose_frame(lost, self._places)
             self._wake()
 
     def fail(self, who: object, failure: Callable[[], UpbitStreamsError]) -> None:
@@ -274,7 +289,7 @@ class Channel:
             if self._is_patient:
                 self._give_room()
         else:
-            while (item := self._take()) is not None:
+            while not self._is_raised_next() and (item := self._take()) is not None:
                 batch.append(item)
         return batch
 
@@ -321,6 +336,15 @@ class Channel:
             self._give_room()
         return event
 
+    def _is_raised_next(self) -> bool:
+        """Whether what comes next is a lost frame, and is raised."""
+        notices = self._notices
+        return (
+            notices is not None
+            and FrameLost not in notices.kinds
+            and notices.is_frame_next(self._buffer.front(self._places))
+        )
+
     def _take_beside(self) -> Any:
         """What comes next, if it is not in the buffer."""
         notices, buffer = self._notices, self._buffer
@@ -328,6 +352,8 @@ class Channel:
             return None
         place = buffer.front(self._places)
         kept, item = notices.kept, notices.next_before(place)
+        if isinstance(item, FrameLost) and FrameLost not in notices.kinds:
+            raise FrameLostError(item.epoch.number, item.type, item.code, item.why, item.payload, item.frames)
         if isinstance(item, Lagged) and kept is None and (event := buffer.take()) is not None:
             # The event behind a loss that was told leaves the buffer, so that it cannot be lost as well: a consumer
             # that is slow would be told of nothing but losses.
@@ -426,6 +452,7 @@ class Channel:
             high_water=max(self._high_water, buffered, self._left),
             blocked_seconds=self._blocked_seconds + blocked,
             lag_seconds=max(lag, 0.0),
+            frames_lost=self._frames_lost,
         )
 
     def close(self) -> None:

@@ -85,7 +85,7 @@ class Connection:
         self._is_key_replaced = False
         """Whether that was with a key that has been replaced since."""
         self._changed = anyio.Event()
-        witness.watch(self.name, self.counts)
+        witness.watch(self.name, self.counts, lambda: self.open_epoch is not None)
 
     def check_login(self) -> None:
         """Raise :class:`UsageError` if this connection needs a key that there is not, or that would be overheard."""

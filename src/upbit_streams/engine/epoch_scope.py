@@ -12,6 +12,7 @@ from ..exceptions import AuthenticationError, ConnectionLostError
 from ..model.config import Config
 from ..model.epoch import Epoch
 from ..model.events import Event
+from ..model.notices import FrameLost
 from ..rules.lifecycle import Step
 from ..rules.login import login_refusal
 from ..transport.interface import Transport
@@ -136,8 +137,10 @@ class EpochScope:
                 if events[-1].stream_type != "SNAPSHOT" and -_MOST_LAG < late < _MOST_LAG:
                     counters.reads += 1
                     counters.lag += late
-                if left := hub.publish(events, epoch):
-                    await self._publish_slowly(left)
+            lost = [reply for reply in replies if isinstance(reply, BadFrame)] if replies else ()
+            rest = await self._publish_around(events, lost, received_at) if lost else events
+            if rest and (left := hub.publish(rest, epoch)):
+                await self._publish_slowly(left)
             for reply in replies:
                 self._take_reply(reply)
             await checkpoint()  # a socket that always has more must not keep the consumers from running
@@ -150,6 +153,23 @@ class EpochScope:
         except BaseException:
             self.hub.give_up(events)
             raise
+
+    async def _publish_around(self, events: Sequence[Event], lost: Sequence[BadFrame], at: float) -> Sequence[Event]:
+        """Hand out what came before the last frame that could not be read, and tell of each at its place. Returns the
+        events that came after."""
+        done = 0
+        for frame in lost:
+            part, rest = events[done : frame.place], events[frame.place :]
+            try:
+                if part and (left := self.hub.publish(part, self.epoch)):
+                    await self._publish_slowly(left)
+            except BaseException:
+                self.hub.give_up(rest)
+                raise
+            done = frame.place
+            kind, code, why = self.shown(frame.type), self.shown(frame.code), self.shown(frame.why)
+            self.hub.lose_frame(FrameLost(self.epoch, kind, code, why, frame.payload), at)
+        return events[done:]
 
     async def _publish_slowly(self, events: Sequence[Event]) -> None:
         """Hand out what is left of a read, as fast as the slowest may be waited for."""

@@ -11,7 +11,8 @@ import msgspec
 from ..exceptions import SubscriptionError, UpbitStreamsError
 from ..model.epoch import Epoch
 from ..model.events import Event, TradeEvent
-from ..model.notices import Stale
+from ..model.kinds import DataType
+from ..model.notices import FrameLost, Stale
 from ..model.subscriptions import Want, Wants, check_servable, server_of
 from .account import Account
 from .channel import Channel
@@ -26,6 +27,8 @@ __all__ = ["Heard", "Hub"]
 # A stream that leaves a market remembers so many of the trades that it was told of. A snapshot repeats the last one, or
 # one a few trades back; a whole connection remembers more, as it has to do so once for all.
 _REMEMBERED = 100
+
+_TYPES = frozenset(kind.name for kind in DataType.all())
 
 
 @attrs.frozen
@@ -193,6 +196,17 @@ class Hub:
                     if (one.type, one.code) in topics:
                         channel.tell(one)
 
+    def lose_frame(self, lost: FrameLost, at: float) -> None:
+        """A frame that came at that time could not be read. Everybody is told for whom it may have been, of what is
+        told once; anything else comes again."""
+        if lost.epoch.number < self._newest.setdefault(lost.epoch.connection, lost.epoch.number):
+            return
+        if self.confirms and self._epoch is not lost.epoch and self._routes.get(lost.type):
+            self.confirmed(lost.epoch, at)  # it shows as much as an event
+        for channel, consumer in self._consumers.items():
+            if not consumer.watches and any(_may_tell(lost, want) for want in consumer.wants):
+                channel.lose_frame(lost)
+
     def forget_account(self) -> None:
         """From now on it is another account that is told of."""
         if self._account is not None:
@@ -236,6 +250,7 @@ class Hub:
             # Most consumers want everything, and cost nothing but the call of their channel.
             put: Callable[[Event], None] = channel.put
             if watches:
+                consumer.watches = True
                 route.watchers[channel] = None
             if route.recent is not None:
                 if not want.realtime:
@@ -353,7 +368,8 @@ class Hub:
 
     def publish(self, events: Sequence[Event], epoch: Epoch) -> Sequence[Event]:
         """Hand out what one read of the socket brought, in its order. Returns what could not be handed out yet, since
-        somebody may not miss anything and has no room: wait for that with ``holds.wait()``.
+        somebody may not miss anything and has no room: wait for that with ``holds.wait()``, and publish what was
+        returned. That is a deque, from which each further call takes what it hands out.
 
         What arrives after its epoch is over is counted and goes nowhere: no consumer and no pool entry ever goes back.
         """
@@ -365,10 +381,14 @@ class Hub:
         if self.confirms and events and self._epoch is not epoch:
             # The first event of an epoch shows as much as an answer: there was one request so far, for all of it.
             self.confirmed(epoch, events[0].received_at)
-        routes, holding, rest = self._routes, self.holds.channels, iter(events)
+        routes, holding = self._routes, self.holds.channels
+        rest = _taken(events) if isinstance(events, deque) else iter(events)
         for event in rest:
             if holding and any(channel.is_holding for channel in holding):
-                return [event, *rest]
+                if not isinstance(events, deque):
+                    return deque((event, *rest))
+                events.appendleft(event)
+                return events
             find_key = KEYS.get(event.type)
             key = event.code if find_key is None else find_key(event)
             found = routes[event.type]
@@ -396,18 +416,24 @@ class Hub:
         newcomers: list[Channel] = []
         if route.served is not route.asked and not self.confirms:
             newcomers = route.look_for_answer(event)
+        is_behind = False
         if route.recent is not None:
             trade: int = event.sequential_id  # type: ignore[attr-defined] # the routes of trades have it
-            if event.stream_type == "SNAPSHOT" and trade in route.recent:
-                is_news = self._repeat(route, event, trade, newcomers)
-                if route.confirm(event, trade):
-                    route.look_again()
-                self.repeated += not is_news
-                return is_news
+            if event.stream_type == "SNAPSHOT":
+                if trade in route.recent:
+                    is_news = self._repeat(route, event, trade, newcomers)
+                    if route.confirm(event, trade):
+                        route.look_again()
+                    self.repeated += not is_news
+                    return is_news
+                is_behind = route.is_behind(event)
             route.recent.append(trade)
             if route.owed:
                 route.owed.clear()
-        route.latest = event
+        if is_behind:
+            route.before = event  # the request was answered, though by nothing that is the latest
+        else:
+            route.latest = event
         kept = route.kept
         kept.updates += 1
         if kept.history is not None:
@@ -459,3 +485,18 @@ class Hub:
 
     def _route(self, want: Want) -> Route:
         return self._routes[want.type.name][key_of(want)]
+
+
+def _may_tell(lost: FrameLost, want: Want) -> bool:
+    """Whether a frame may have brought some of this, which is told once."""
+    if want.type.has_snapshot:
+        return False
+    if lost.type not in _TYPES:
+        return True
+    return lost.type == want.type.name and (not lost.code or want.code in ("", lost.code))
+
+
+def _taken(events: deque[Event]) -> Iterator[Event]:
+    """The events, each of which leaves the deque as it is handed out: what is left needs no copy."""
+    while events:
+        yield events.popleft()

@@ -20,11 +20,14 @@ _NOTHING = Counts(at=0.0)
 @attrs.define
 class _Pair:
     troubles: int = 0
+    exposed: int = 0
     coincided: int = 0
     during: Counts = _NOTHING
     """The target in those troubles that are over."""
     before: Counts | None = None
     """The target when the trouble began that is not over."""
+    was_open: bool = False
+    """Whether the target had an epoch then."""
 
 
 class Witness:
@@ -32,15 +35,17 @@ class Witness:
 
     def __init__(self) -> None:
         self._counts: dict[str, Callable[[], Counts]] = {}
+        self._is_open: dict[str, Callable[[], bool]] = {}
         self._opened: dict[str, Counts] = {}
         self._pairs: dict[tuple[str, str], _Pair] = {}
 
-    def watch(self, name: str, counts: Callable[[], Counts]) -> None:
-        """Watch one more connection."""
+    def watch(self, name: str, counts: Callable[[], Counts], is_open: Callable[[], bool]) -> None:
+        """Watch one more connection. ``is_open`` tells whether it has an epoch, which it might lose."""
         for other in self._counts:
             self._pairs[name, other] = _Pair()
             self._pairs[other, name] = _Pair()
         self._counts[name] = counts
+        self._is_open[name] = is_open
         self._opened[name] = counts()
 
     def trouble_began(self, source: str) -> None:
@@ -48,6 +53,7 @@ class Witness:
         for target, pair in self._pairs_of(source):
             if pair.before is None:
                 pair.before = self._counts[target]()
+                pair.was_open = self._is_open[target]()
                 pair.troubles += 1
 
     def trouble_ended(self, source: str) -> None:
@@ -57,6 +63,7 @@ class Witness:
                 passed = self._counts[target]().since(pair.before)
                 pair.during = pair.during.plus(passed)
                 pair.coincided += passed.epochs_lost > 0
+                pair.exposed += pair.was_open or passed.epochs_lost > 0
                 pair.before = None
 
     def report(self) -> Independence:
@@ -74,6 +81,7 @@ class Witness:
             source=source,
             target=target,
             troubles=pair.troubles,
+            exposed=pair.exposed + (pair.before is not None and (pair.was_open or passed.epochs_lost > 0)),
             coincided=pair.coincided + (passed.epochs_lost > 0),
             during=_period(during),
             otherwise=_period(now.since(self._opened[target]).since(during)),

@@ -12,6 +12,7 @@ from .account import MOST_ANNOUNCEMENTS, MOST_DONE, MOST_ORDERS
 from .channel import Channel
 from .hub import Hub
 from .kept import Kept
+from .notices import MOST_FRAMES
 from .topics import key_of
 
 __all__ = ["memory_bound"]
@@ -20,6 +21,8 @@ __all__ = ["memory_bound"]
 _PLACE_BYTES = 512
 _STREAM_BYTES = 1 << 14
 """An empty stream."""
+_FRAME_BYTES = 17 << 10
+"""A lost frame, of which a decoder keeps the first 16 KiB."""
 _FED_BYTES = 512
 """That a stream is fed with a topic."""
 _TOPIC_BYTES = 4096
@@ -84,6 +87,8 @@ def memory_bound(hubs: Iterable[Hub], config: Config) -> MemoryBound:
         for channel, consumer in consumers.items():
             fed += sum(_FED_BYTES + _TRADE_ID_BYTES * (told.maxlen or 0) for told in consumer.told.values())
             largest[channel] = max([largest[channel], *map(size, consumer.most.values())])
+            if any(not want.type.has_snapshot for want in consumer.wants):
+                fed += MOST_FRAMES * _FRAME_BYTES
             if channel.patience is not None:
                 outside[channel].update(channel.unshown, ((want.type.name, key_of(want)) for want in consumer.wants))
     streams = sum(

@@ -9,13 +9,16 @@ import attrs
 
 from ..model.epoch import Epoch
 from ..model.events import Event
-from ..model.notices import EpochEnded, EpochStarted, Lagged, Notice, Stale
+from ..model.notices import EpochEnded, EpochStarted, FrameLost, Lagged, Notice, Stale
 
-__all__ = ["Notices"]
+__all__ = ["MOST_FRAMES", "Notices"]
 
 _place_of = itemgetter(0)
 # The place of what comes before everything in the buffer, whatever happens there.
 _FIRST = -1
+
+MOST_FRAMES = 16
+"""So many lost frames wait in one stream, each with its bytes. Of more, the last one tells for those before it."""
 
 
 @attrs.frozen
@@ -42,7 +45,8 @@ class Notices:
     def __init__(self, kinds: Collection[type[Notice]]) -> None:
         self.kept: Event | None = None
         """The event that waits here. What is lost in the buffer from then on stands behind it."""
-        self._kinds = frozenset(kinds)
+        self.kinds = frozenset(kinds)
+        """What is told. A lost frame waits here in any case."""
         self._waiting: list[tuple[int, Notice | Event | int]] = []
         """A bare number is how many events are missing there."""
         self._epochs: dict[str, Epoch] = {}
@@ -54,8 +58,8 @@ class Notices:
         return len(self._waiting)
 
     def is_in(self, epoch: Epoch) -> bool:
-        """Whether the consumer is told of this epoch, the last of its connection."""
-        return self._epochs.get(epoch.connection) is epoch
+        """Whether the consumer is told of this epoch, the last of its connection; or of none at all."""
+        return self._epochs.get(epoch.connection) is epoch or not self.kinds
 
     def begin(self, epoch: Epoch, at: float, place: int, waiting: Sequence[int]) -> None:
         """An epoch serves the consumer since ``at``. ``waiting`` are the places of all events in the buffer, in
@@ -66,7 +70,7 @@ class Notices:
             missing_from = end.heard_at + _set_back(end.epoch, epoch)
             down = max(_start(epoch) - end.ended_at, epoch.started_at - end.ended_at_wall, 0.0)
         self._add(place, EpochStarted(epoch, missing_from, at, down))
-        if EpochStarted in self._kinds:
+        if EpochStarted in self.kinds:
             self._join(epoch.connection, waiting)
 
     def end(self, epoch: Epoch, reason: str, heard_at: float, ended_at: float, moved: float, place: int) -> None:
@@ -76,6 +80,19 @@ class Notices:
 
     def add(self, stale: Stale, place: int) -> None:
         self._add(place, stale)
+
+    def lose_frame(self, lost: FrameLost, place: int) -> None:
+        """A frame could not be read that came before the next event."""
+        waiting = [index for index, (_, item) in enumerate(self._waiting) if isinstance(item, FrameLost)]
+        if len(waiting) >= MOST_FRAMES:
+            _, earlier = self._waiting.pop(waiting[-1])
+            assert isinstance(earlier, FrameLost)  # noqa: S101 -- for the type checker
+            lost = attrs.evolve(lost, frames=earlier.frames + lost.frames)
+        self._waiting.append((place, lost))
+
+    def is_frame_next(self, place: int) -> bool:
+        """Whether ``next_before`` gives a lost frame."""
+        return bool(self._waiting) and self._waiting[0][0] <= place and isinstance(self._waiting[0][1], FrameLost)
 
     def lose_first(self, place: int) -> None:
         """The event at this place was dropped, which would have been the next of the buffer."""
@@ -116,7 +133,7 @@ class Notices:
         self.kept = None
 
     def _add(self, place: int, notice: Notice) -> None:
-        if type(notice) in self._kinds:
+        if type(notice) in self.kinds:
             self._waiting.append((place, notice))
 
     def _settle(self, place: int) -> int:

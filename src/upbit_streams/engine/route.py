@@ -13,6 +13,7 @@ from ..model.kinds import DataType
 from ..model.subscriptions import Want
 from .channel import Channel
 from .kept import RECENT_TRADES, Kept
+from .stamps import stamp_of
 
 __all__ = ["Consumer", "Filter", "Route", "Unrepeated"]
 
@@ -139,6 +140,16 @@ class Route:
         self.latest = repeated
         return True
 
+    def is_behind(self, snapshot: Event) -> bool:
+        """Whether a snapshot shows a trade that is older than the latest, though nobody was told of it: more came while
+        it was on its way."""
+        latest = self.latest
+        return (
+            isinstance(latest, TradeEvent)
+            and isinstance(snapshot, TradeEvent)
+            and stamp_of(snapshot, snapshot.trade_timestamp) < stamp_of(latest, latest.trade_timestamp)
+        )
+
     def is_unanswered(self) -> bool:
         """Whether it was asked for in this epoch, its present state has to come, and nothing has."""
         is_awaited = self.asked is not None and self.asked.type.has_snapshot and self.asked.snapshot
@@ -184,6 +195,9 @@ class Consumer:
     told: dict[str, deque[int]] = attrs.field(factory=dict)
     """The last trades that it was told of, by market: in those that it has left, and in all if it wants the present
     state alone. Elsewhere the route knows which these were."""
+
+    watches: bool = False
+    """Whether an event is no more to it than a reason to look at what is known."""
 
     def admit(self, want: Want) -> None:
         """It is fed with this from now on."""

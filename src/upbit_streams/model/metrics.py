@@ -133,6 +133,8 @@ class Influence:
     """The one that is looked at."""
     troubles: int
     """How often the source got into trouble."""
+    exposed: int
+    """How many of these times the target had an epoch that it might have lost: when the trouble began, or meanwhile."""
     coincided: int
     """How many of these times the target lost an epoch before the source's trouble was over."""
     during: Period
@@ -150,8 +152,9 @@ class Influence:
 
     @property
     def interference(self) -> float | None:
-        """The share of the source's troubles in which the target lost an epoch, too: 0 to 1. None without troubles."""
-        return self.coincided / self.troubles if self.troubles else None
+        """The share in which the target lost an epoch, too, of the source's troubles in which it had one to lose: 0 to
+        1. None if there were no such."""
+        return self.coincided / self.exposed if self.exposed else None
 
 
 @attrs.frozen
@@ -162,10 +165,13 @@ class Independence:
 
     @property
     def isolation(self) -> float | None:
-        """Over all troubles and each of the other connections, the share in which that one lost no epoch meanwhile: 1
-        is perfect. None without troubles."""
-        troubles = sum(influence.troubles for influence in self.influences)
-        return 1 - sum(influence.coincided for influence in self.influences) / troubles if troubles else None
+        """Over all troubles and each of the other connections that had an epoch to lose, the share in which that one
+        lost none meanwhile: 1 is perfect. None if there were no such troubles.
+
+        A connection that is not in use, or is down itself, stands no test, so it is not counted as unharmed.
+        """
+        exposed = sum(influence.exposed for influence in self.influences)
+        return 1 - sum(influence.coincided for influence in self.influences) / exposed if exposed else None
 
 
 @attrs.frozen
@@ -208,3 +214,6 @@ class StreamStatistics:
     """For how long connections waited for this stream, all waits together."""
     lag_seconds: float
     """How long ago the oldest event arrived of those that wait; 0 if none does."""
+    frames_lost: int = 0
+    """How many frames could not be read that may have told something of this stream, where that is told once. Nobody
+    knows what events there were in them, so they are not among the ``published``."""

@@ -4,7 +4,7 @@ import attrs
 
 from .epoch import Epoch
 
-__all__ = ["EpochEnded", "EpochStarted", "Lagged", "Notice", "Stale"]
+__all__ = ["EpochEnded", "EpochStarted", "FrameLost", "Lagged", "Notice", "Stale"]
 
 
 @attrs.frozen
@@ -64,5 +64,29 @@ class Stale:
     """The longest silence that was usual for it, in seconds."""
 
 
-Notice = EpochStarted | EpochEnded | Lagged | Stale
+@attrs.frozen
+class FrameLost:
+    """Here the exchange has told something that could not be read, and it is told once: an order, a balance, an
+    announcement or an indicator.
+
+    Ask the exchange's REST interface for the present state. The frame's own bytes are here, so that nothing is lost
+    that a person or another program might still read.
+    """
+
+    epoch: Epoch
+    type: str
+    """The exchange's name of the data type, as far as it could be read. If it is empty or unknown, the frame may have
+    been for any stream of what is told once."""
+    code: str
+    """The market, if it could be read; otherwise empty."""
+    why: str
+    """What is wrong with the frame."""
+    payload: bytes = attrs.field(repr=False)
+    """The frame as it came; at most its first 16 KiB."""
+    frames: int = 1
+    """How many frames this tells of. That is more than one only if many have come and were not read; they are told
+    where the last one stands, of which all else is."""
+
+
+Notice = EpochStarted | EpochEnded | Lagged | Stale | FrameLost
 """Whatever is no event."""

@@ -13,6 +13,7 @@ import types
 from collections.abc import Callable, Iterable
 from typing import Any, Union
 
+import attrs
 import msgspec
 from msgspec.structs import force_setattr
 
@@ -22,7 +23,7 @@ from ..model.kinds import Format
 from .bounds import exact
 from .drift import DriftLog
 from .fields import TABLE
-from .replies import Reply, bad_frame
+from .replies import BadFrame, Reply, bad_frame
 from .shapes import wire_class
 from .tolerant import TolerantDecoder
 
@@ -62,7 +63,11 @@ class Decoder:
                     raise ValueError
                 event = decode(frame)
             except Exception:  # noqa: BLE001 -- whatever it is, a frame must not end the reader
+                begin = len(replies)
                 found = self._tolerant.decode(frame, replies, self.drift)
+                for index, reply in enumerate(replies[begin:], begin):
+                    if isinstance(reply, BadFrame):
+                        replies[index] = attrs.evolve(reply, place=len(events))
                 events.extend(found)
                 for event in found:
                     force_setattr(event, "epoch", epoch)
@@ -70,7 +75,7 @@ class Decoder:
                 continue
             if is_list:
                 if not event:
-                    replies.append(bad_frame("an empty array", b"[]"))
+                    replies.append(attrs.evolve(bad_frame("an empty array", b"[]"), place=len(events)))
                 events.extend(event)
                 for each in event:
                     force_setattr(each, "epoch", epoch)

@@ -92,6 +92,8 @@ class BadFrame:
     """The market, as it stands in the frame; empty if that cannot be read."""
     payload: bytes = attrs.field(default=b"", repr=False)
     """The raw bytes of the frame, or of the element of an array; at most the first 16 KiB."""
+    place: int = 0
+    """How many events of the same read came before its frame."""
 
 
 Reply = ErrorReply | StatusReply | SubscriptionsReply | BadFrame
