@@ -332,7 +332,8 @@ PEERS = {
 }
 
 
-@nox.session
+# On the newest Python: for an older one cryptofeed would have to be compiled.
+@nox.session(python=PYTHONS[-1])
 def peers(session: nox.Session) -> None:
     """Let other people's clients read from the simulated exchange, unchanged but for their URL and key; then let them
     and ours read from exchanges that go wrong, and print who storms.

@@ -117,6 +117,9 @@ def test_a_token_of_a_key_opens_a_session_of_its_account() -> None:
         ("invalid_query_payload", token(nonce="")),
         ("invalid_query_payload", token(nonce=5)),
     ],
+    ids=lambda text: str(text)[
+        :20
+    ],  # of all of a token, which is another each time, xdist's workers would make other tests
 )
 @pytest.mark.parametrize("endpoint", [PRIVATE, INFO])
 def test_a_bad_token_is_refused_by_its_name(name: str, bad: str | None, endpoint: Endpoint) -> None:
