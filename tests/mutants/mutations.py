@@ -125,7 +125,7 @@ def _scope(node: ast.expr | ast.stmt, outer: list[ast.AST]) -> tuple[range, str]
             case ast.Assign(targets=[ast.Name(id=name), *_]) | ast.AnnAssign(target=ast.Name(id=name)) if not any(
                 isinstance(each, _Function) for each in chain
             ):
-                return range(0), name
+                return _lines(chain[-1]), name  # a test may also use it itself, with what stands around it
             case ast.ClassDef() | ast.Module() as scope:
                 return _lines(scope), ""
             case _:
