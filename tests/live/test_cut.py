@@ -29,7 +29,7 @@ from upbit_streams.engine.clocks import Clocks
 from upbit_streams.engine.hub import Hub
 from upbit_streams.interests import Interests
 from upbit_streams.model.kinds import Endpoint
-from upbit_streams.model.subscriptions import wants_of
+from upbit_streams.model.subscriptions import Want, wants_of
 from upbit_streams.pool import Pool
 
 Run = Callable[..., Any]
@@ -253,6 +253,9 @@ class _Connection:
     clocks: Clocks = attrs.field(factory=lambda: Clocks(anyio.current_time))
 
     def check_login(self) -> None: ...
+
+    def why_spoiled(self, want: Want) -> str:
+        return ""
 
     def status(self) -> Any:
         return attrs.make_class("Status", ["state", "reason"])(ConnectionState.ACTIVE, "test")
