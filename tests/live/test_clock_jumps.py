@@ -189,6 +189,7 @@ async def test_after_a_suspend_the_epoch_ends_at_once_and_its_data_is_old(second
         before = [item for _, item in taken if isinstance(item, TradeEvent) and item.epoch.number == 1]
         assert all(_sent_at(trade) <= suspended_at for trade in before)
         assert clock.at(suspended_at) <= ended.ended_at <= clock.at(suspended_at + _LOOK) + 1e-3
+        assert started.missing_from is not None
         assert started.missing_from <= clock.at(suspended_at) - seconds
         assert started.missing_to >= ended.ended_at
         lag = world.manager.metrics().connections[0].lag
