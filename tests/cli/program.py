@@ -125,7 +125,7 @@ class Program:
         usual = {name: value for name, value in os.environ.items() if not name.startswith("UPBIT_")}
         size = {"COLUMNS": str(columns), "LINES": str(lines)}
         command = (*wrapper, sys.executable, *python_options, *start, *arguments)
-        self._process = subprocess.Popen(  # noqa: S603
+        self.process = subprocess.Popen(  # noqa: S603
             command,
             stdin=subprocess.DEVNULL,
             stdout=its,
@@ -151,7 +151,7 @@ class Program:
     def events(self) -> list[dict[str, Any]]:
         """Its JSON lines so far. Every line must be whole once the program has ended."""
         *lines, rest = self.stdout.data()[self._parsed :].split(b"\n")
-        assert self._process.poll() is None or rest == b""
+        assert self.process.poll() is None or rest == b""
         self._parsed += sum(len(line) + 1 for line in lines)
         self._events += map(json.loads, lines)
         return self._events
@@ -173,17 +173,17 @@ class Program:
             (now,) = struct.unpack("i", fcntl.ioctl(self.stdout_descriptor, termios.FIONREAD, bytes(4)))
             if before == now > select.PIPE_BUF:
                 return
-            assert self._process.poll() is None, f"it ended: {self.stderr.text()}"
+            assert self.process.poll() is None, f"it ended: {self.stderr.text()}"
             assert time.perf_counter() < give_up, f"{now} bytes only: {self.stderr.text()}"
             before = now
             time.sleep(0.2)
 
     def send(self, number: signal.Signals) -> None:
-        self._process.send_signal(number)
+        self.process.send_signal(number)
 
     def wait(self, seconds: float = PATIENCE) -> int:
         """Wait for its end. Returns its exit status."""
-        return self._process.wait(seconds)
+        return self.process.wait(seconds)
 
     def end(self, seconds: float = PATIENCE) -> int:
         """Wait for its end. Returns its exit status, after a look for what no user should ever see."""
@@ -194,10 +194,10 @@ class Program:
             assert "Traceback" not in text, text
             assert "Exception ignored" not in text, text
             assert "never awaited" not in text, text
-        self._check_no_secret()
+        self.check_no_secret()
         return status
 
-    def _check_no_secret(self) -> None:
+    def check_no_secret(self) -> None:
         """No key and no token is ever shown to anybody."""
         for output in self._outputs:
             text = output.text()
@@ -214,11 +214,11 @@ class Program:
         finally:
             for program in cls._started[before:]:
                 program.send(signal.SIGKILL)
-                program._process.wait()
+                program.process.wait()
             programs = cls._started[before:]
             del cls._started[before:]
             for program in programs:
-                program._check_no_secret()
+                program.check_no_secret()
 
 
 class Exchange(Program):

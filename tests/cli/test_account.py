@@ -59,7 +59,7 @@ class Desk:
 
     async def private_is_served(self) -> None:
         """Wait until a session has asked for orders: what happens from then on is told."""
-        await self.until(lambda: any(session.account and session._subscriptions for session in self.exchange.sessions))
+        await self.until(lambda: any(session.account and session.subscriptions for session in self.exchange.sessions))
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         with anyio.fail_after(PATIENCE):
@@ -131,7 +131,7 @@ async def test_it_watches_markets_and_their_orders(backend: str) -> None:
     async with open_desk() as desk:
         both = desk.watch("krw-eth", "--type", "trade", "--my-orders", *JSON, "--backend", backend)
         everywhere = desk.watch("--my-orders", *JSON, "--backend", backend)
-        await desk.until(lambda: sum(bool(session._subscriptions) for session in desk.exchange.sessions) == 3)
+        await desk.until(lambda: sum(bool(session.subscriptions) for session in desk.exchange.sessions) == 3)
         orders = [desk.order("KRW-BTC"), desk.order("KRW-ETH")]
         events = await has_events(both, 1, type="myOrder")
         assert {event["code"] for event in events} == {"KRW-ETH"}
@@ -152,7 +152,7 @@ async def test_a_gap_is_told(backend: str) -> None:
     async with open_desk() as desk:
         options = ("--my-orders", "--my-assets", "--backend", backend)
         lines, table = desk.watch(*options, *JSON), desk.watch(*options, terminal=True)
-        await desk.until(lambda: sum(bool(session._subscriptions) for session in desk.exchange.sessions) == 2)
+        await desk.until(lambda: sum(bool(session.subscriptions) for session in desk.exchange.sessions) == 2)
         desk.order()
         await has_events(lines, 1, type="myAsset", epoch=1)
         await shown(table.stdout, r"KRW-BTC +BID +wait ")

@@ -654,7 +654,7 @@ async def test_a_request_that_is_answered_serves_what_it_asked_for_and_no_more()
             world.exchange.stalled.clear()
             assert isinstance(await orders.receive(), EpochStarted)
             [session] = world.exchange.sessions
-            assert {one.code for one in session._subscriptions if one.type == "myOrder"} == {""}
+            assert {one.code for one in session.subscriptions if one.type == "myOrder"} == {""}
 
 
 async def test_another_account_is_not_mixed_with_the_first() -> None:

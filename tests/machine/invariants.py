@@ -9,6 +9,7 @@ import attrs
 from tests.machine.consumers import Asked, Away, Consumer, joined
 from tests.machine.live import LiveWorld, Request, Sent, Transcript
 from tests.support.market import stamp_of_event
+from tests.support.noted import routes_of
 
 from upbit_streams import (
     Block,
@@ -273,7 +274,7 @@ class Invariants:
             wanted |= {topic for asked in self._world.wanted(endpoint) for topic in asked.topics()}
         assert self._world.manager is not None
         hubs = [self._world.hub(endpoint) for endpoint in Endpoint]
-        routes = [route for hub in hubs for of_type in hub._routes.values() for route in of_type.values()]
+        routes = [route for hub in hubs for route in routes_of(hub)]
         assert len(routes) == len(wanted), f"B1: {len(routes)} routes are kept for {wanted}"
         assert all(route.recent is None or len(route.recent) <= _MOST_RECENT for route in routes), "B1: trades pile up"
 

@@ -11,12 +11,14 @@ from anyio.abc import TaskStatus
 from anyio.lowlevel import checkpoint
 from tests.machine.consumers import Asked, Away, Component, Consumer, Topic, joined
 from tests.support.market import Stamp, StampedMarket, asset_event, order_event, stamp_of_frame
+from tests.support.noted import hub_of, opened, routes_of
 from tests.support.private import credentials_of
 from tests.support.stepping import Handover
 from tests.support.tap import Life, Tap
 from tests.support.world import wall
 
 from upbit_streams import Backoff, Config, DataType, Endpoint, Manager, ScopeError, open_manager
+from upbit_streams.engine.connection import Connection
 from upbit_streams.engine.hub import Hub
 from upbit_streams.testing import Account, Fault, SimulatedExchange, memory_connector, play, settle
 from upbit_streams.testing.faults import Lasting
@@ -118,6 +120,7 @@ class LiveWorld:
         self.is_leaving = False
         self.held_at = dict.fromkeys(Endpoint, -math.inf)
         """When each reader last waited for a consumer, in the event loop's time; infinite while it does."""
+        self._connections: list[Connection] = []
         self._clients: dict[int, Component] = {}
         """Those that are open."""
         self._leave_by = leave_by
@@ -130,13 +133,14 @@ class LiveWorld:
         async with anyio.create_task_group() as self._group:
             with anyio.CancelScope() as scope:
                 try:
-                    async with open_manager(
+                    opening = open_manager(
                         self.config,
                         credentials=credentials_of(self.account),
                         connector=self.tap.connector(memory_connector(self.exchange, wall)),
                         wall=wall,
                         draw=lambda: self._draw,
-                    ) as self.manager:
+                    )
+                    async with opened(opening) as (self.manager, self._connections):
                         for endpoint in Endpoint:
                             self._note_holds(endpoint)
                         await handover.serve()
@@ -155,12 +159,12 @@ class LiveWorld:
             await self._leave_all()
             self._group.cancel_scope.cancel()
         assert self.manager is not None
-        hubs = [connection.hub for connection in self.manager._connections.values()]
+        hubs = [connection.hub for connection in self._connections]
         self.aftermath = Aftermath(
             seconds=seconds,
             sessions=sessions,
             tasks=[str(task.name) for task in anyio.get_running_tasks() if task.id not in before],
-            routes=sum(len(routes) for hub in hubs for routes in hub._routes.values()),
+            routes=sum(len(routes_of(hub)) for hub in hubs),
             is_wanted=any(hub.wants.union for hub in hubs),
         )
 
@@ -422,7 +426,7 @@ class LiveWorld:
 
     def hub(self, endpoint: Endpoint) -> Hub:
         assert self.manager is not None
-        return self.manager._connections[endpoint].hub
+        return hub_of(self._connections, endpoint)
 
     def last_request(self, life: Life) -> dict[tuple[str, str], tuple[int, bool, bool]] | None:
         """What a connection was asked for last; None before the first time."""

@@ -41,14 +41,14 @@ class Checkpoints:
         """When, in the event loop's time."""
         self.where = ""
         """And where the task stood that gave way then."""
-        self._at = at
+        self.at = at
         self._scope: anyio.CancelScope | None = None
 
     @contextmanager
     def scope(self) -> Iterator[anyio.CancelScope]:
         """What is cancelled: everything in this block. Who enters it anew after that is cancelled no more."""
         with anyio.CancelScope() as self._scope:
-            if self.passed == self._at:  # the run stood before this block
+            if self.passed == self.at:  # the run stood before this block
                 self._scope.cancel()
             yield self._scope
         self._scope = None
@@ -60,14 +60,14 @@ class Checkpoints:
 
     def _pass(self, awaitable: Awaitable[Any]) -> None:
         self.passed += 1
-        if self._at is None:
+        if self.at is None:
             return
-        if self.passed == self._at:
+        if self.passed == self.at:
             self.cancelled_at = anyio.current_time()
             self.where = _place_in(awaitable)
             if self._scope is not None:
                 self._scope.cancel()
-        assert self.passed < self._at + _STEPS_LEFT, "it does not end"
+        assert self.passed < self.at + _STEPS_LEFT, "it does not end"
 
 
 @types.coroutine
@@ -122,7 +122,7 @@ def at_each_checkpoint(run: Callable[[Checkpoints], object]) -> int:
             run(checkpoints)
         except BaseException as why:
             why.add_note(
-                f"with seed {seed}, cancelled at checkpoint {checkpoints._at} of {total}, at {checkpoints.where}"
+                f"with seed {seed}, cancelled at checkpoint {checkpoints.at} of {total}, at {checkpoints.where}"
             )
             raise
 

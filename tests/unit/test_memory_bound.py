@@ -19,6 +19,7 @@ import msgspec
 import pytest
 from anyio.lowlevel import checkpoint
 from hypothesis import given, settings
+from tests.support.noted import routes_of
 from tests.support.shared import RECORDING, needs_shared
 from tests.support.world import numbered_trade, wall
 
@@ -385,7 +386,7 @@ def test_b1_what_others_wanted_is_counted_until_it_is_gone(virtual_run: Run) -> 
         both = bound_of([hub])
         hub.unregister([deep])
         hub.asked(hub.wants.union)
-        (route,) = hub._all_routes()
+        (route,) = routes_of(hub)
         for _ in range(3):
             hub.clean()
             bound = bound_of([hub])
@@ -434,7 +435,7 @@ def test_b1_bodies_of_announcements_count_as_long_as_they_may_be_there(virtual_r
         hub.keep(full, 100)
         hub.asked(hub.wants.union)
         hub.publish(_announcements(range(MOST_ANNOUNCEMENTS + 10)), EPOCH)
-        (route,) = hub._all_routes()
+        (route,) = routes_of(hub)
         hub.let_go(full, 100)
         hub.unregister([full])
         assert len(account.announcements) == MOST_ANNOUNCEMENTS
@@ -474,7 +475,7 @@ def test_each_topic_has_its_share_of_the_pool(virtual_run: Run) -> None:
         hub.asked(hub.wants.union)
         for code in CODES:
             hub.publish(_trades(code, 1010), EPOCH)
-        ids = deep_bytes([route.recent for route in hub._all_routes()])
+        ids = deep_bytes([route.recent for route in routes_of(hub)])
         assert 3000 * 40 < ids <= bound_of([hub]).pool - 9 * event_bytes(DataType.TRADE)
         for want in (Want(DataType.TICKER, "KRW-BTC"), Want(DataType.ORDERBOOK, "KRW-BTC", count=15)):
             assert bound_of([_registered(want)]).pool >= 3 * event_bytes(want.type, count=want.count) + 1024

@@ -98,6 +98,11 @@ class Session:
         """Called when the session has something to say out of turn. Its front sets it."""
 
     @property
+    def subscriptions(self) -> tuple[Subscription, ...]:
+        """What the client is told of since its last request."""
+        return self._subscriptions
+
+    @property
     def stalled(self) -> bool:
         """The exchange sends nothing to this session and answers no ping; what it is sent it hears afterwards. An end
         of the session is an end of that too."""
