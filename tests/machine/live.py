@@ -269,7 +269,8 @@ class LiveWorld:
 
     async def burst(self, code: str, count: int) -> None:
         self.market.burst(wall(), code, count)
-        self.exchange._wake()
+        for session in self.exchange.sessions_of(None):
+            session.wake()
 
     async def trade(self, what: str, code: str) -> None:
         """Something happens to the account."""
