@@ -13,7 +13,6 @@ from tests.support.world import CODES, Clock, World, numbered_trade, open_world,
 
 from upbit_streams import DataType, DropOldest, Epoch, EpochEnded, EpochStarted, Stale, TradeEvent
 from upbit_streams.engine.hub import Hub
-from upbit_streams.engine.watchdog import LATE_SECONDS
 from upbit_streams.model.subscriptions import wants_of
 
 Run = Callable[..., Any]
@@ -96,23 +95,6 @@ async def test_a_slow_consumer_never_trips_it() -> None:
                 await anyio.sleep(60)
             assert world.manager.status().stale == 0
             assert world.source.sessions == 1
-
-
-@pytest.mark.parametrize("late", [0.0, LATE_SECONDS])
-async def test_who_wakes_late_has_no_say(late: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If something blocked the event loop, what came meanwhile was not read yet."""
-    async with open_world() as world, world.manager.open_client("strategy") as client:
-        async with client.stream(DataType.TRADE, CODES):
-            await anyio.sleep(120)
-            sleep_until = anyio.sleep_until
-
-            async def oversleep(deadline: float) -> None:
-                await sleep_until(deadline + late)
-
-            monkeypatch.setattr(anyio, "sleep_until", oversleep)
-            world.source.muted = ALL
-            await anyio.sleep(60)
-            assert world.source.sessions == (1 if late else 2)
 
 
 async def test_it_is_armed_by_the_request(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ def test_pauses_do_not_count(virtual_run: Run, before: int, seconds: int, spans:
     """Pauses of these lengths in turns with time that counts; the first one may have begun before the time-out."""
 
     async def main() -> None:
-        patience, ended_at = Patience(), list[float]()
+        patience, ended_at = Patience(lambda: 0), list[float]()
 
         async def wait() -> None:
             await anyio.sleep(before)

@@ -23,7 +23,7 @@ from .hub import Hub
 from .patience import Patience
 from .reconciler import Reconciler, Truth
 from .service import first_of
-from .watchdog import LATE_SECONDS, Watchdog
+from .watchdog import Watchdog
 
 __all__ = ["Counters", "EpochScope"]
 
@@ -74,13 +74,14 @@ class EpochScope:
     loop's time."""
     _reconciler: Reconciler = attrs.field(init=False)
     _served: bool = attrs.field(default=False, init=False)
-    _patience: Patience = attrs.field(factory=Patience, init=False)
+    _patience: Patience = attrs.field(init=False)
     """With pongs. They come by the reader, so while that waits for a consumer nobody knows whether they have come."""
 
     def __attrs_post_init__(self) -> None:
         self.heard_at = anyio.current_time()
+        self._patience = Patience(self._taken)
         self._reconciler = Reconciler(
-            self._send, self.epoch, self.hub, self.config, self.truth, self.take, self._note_heard
+            self._send, self.epoch, self.hub, self.config, self.truth, self.take, self._note_heard, self._taken
         )
 
     async def live(self) -> str | None:
@@ -98,7 +99,7 @@ class EpochScope:
                 f"{name} keep-alive": self._keep_alive,
                 f"{name} reconciler": self._reconciler.run,
                 f"{name} unanswered": self._reconciler.watch_unanswered,
-                f"{name} watchdog": partial(self.watchdog.watch, self.epoch, self._reconciler.asking),
+                f"{name} watchdog": partial(self.watchdog.watch, self.epoch, self._reconciler.asking, self._taken),
             }
             await first_of(**tasks)
             reason = "nobody wants anything from it any more"
@@ -213,16 +214,20 @@ class EpochScope:
     def _note_heard(self, asked_at: float) -> None:
         self.heard_at = asked_at
 
+    def _taken(self) -> int:
+        return self.counters.messages
+
     async def _keep_alive(self) -> None:
         while True:
             await anyio.sleep(self.config.ping_interval)
-            asked_at = anyio.current_time()
-            with self._patience.of(self.config.ping_timeout) as patience:
-                await self.transport.ping()
-                await self.clocks.check()  # what came before the pong may have been given up
-                self.heard_at = asked_at
-            if patience.cancelled_caught and anyio.current_time() < patience.deadline + LATE_SECONDS:
+            if not await self._patience.lasts(self._ping, self.config.ping_timeout, f"{self.epoch.connection} ping"):
                 raise ConnectionLostError(f"no pong within {self.config.ping_timeout:g} s")
+
+    async def _ping(self) -> None:
+        asked_at = anyio.current_time()
+        await self.transport.ping()
+        await self.clocks.check()  # what came before the pong may have been given up
+        self.heard_at = asked_at
 
     async def _send(self, request: str) -> None:
         self.counters.bytes_sent += len(request.encode())

@@ -19,9 +19,8 @@ from ..rules.suspects import Suspects, Verdict, is_about_the_request
 from ..wire.replies import SubscriptionsReply
 from ..wire.requests import list_subscriptions, subscribe
 from .hub import Hub
-from .patience import Patience
+from .patience import Patience, caught_up
 from .spoiled import Spoiled
-from .watchdog import LATE_SECONDS
 
 __all__ = ["Reconciler", "Truth"]
 
@@ -64,9 +63,11 @@ class Reconciler:
     heard: Callable[[float], None]
     """Told when a question was sent that has been answered, in the event loop's time; a second time of an older one, if
     what pongs have shown since is not to be believed."""
+    taken: Callable[[], int]
+    """Tells how many messages have been read."""
     asking: anyio.Event = attrs.field(factory=anyio.Event, init=False)
     """Set when the first request goes out."""
-    patience: Patience = attrs.field(factory=Patience, init=False)
+    patience: Patience = attrs.field(init=False)
     """With the answer to a question."""
     is_fed: bool = attrs.field(default=False, init=False)
     """Whether any event has come."""
@@ -91,6 +92,9 @@ class Reconciler:
     _is_repaired: bool = attrs.field(default=False, init=False)
     """Whether the last request was a repair. What that has not mended waits for the next check."""
     _has_warned: bool = attrs.field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.patience = Patience(self.taken)
 
     async def run(self) -> None:
         """Ask, and check. Returns when nothing has been wanted for a while. Raises :class:`ConnectionLostError` if the
@@ -158,22 +162,22 @@ class Reconciler:
         self._limit.record(asked_at)
         self._ticket, self._answered = str(uuid4()), anyio.Event()
         await self.send(list_subscriptions(self._ticket, self.config.format))
-        while not self._answered.is_set():
-            # Where an answer is needed, time does not count in which nobody could read it.
-            in_time = self.patience.of if self.hub.confirms else anyio.move_on_after
-            with in_time(_ANSWER_SECONDS) as patience:
-                await self._answered.wait()
-                self._answered_at = asked_at
-                self.heard(asked_at)
-            if patience.cancelled_caught and anyio.current_time() < patience.deadline + LATE_SECONDS:
-                if self.hub.confirms or not self.is_fed:
-                    # Whether it serves us cannot be known, and nobody may believe that it does, or that it did since it
-                    # last said so: whoever answers pings and no question may have told of nothing for as long.
-                    self.heard(self._answered_at)
-                    raise ConnectionLostError(f"the exchange did not confirm the request within {_ANSWER_SECONDS:g} s")
-                # Its events show that it does. Every new want would wait for nothing, so it is not asked for each.
-                self._is_open = self._is_answering = False
-                break
+
+        async def answer() -> None:
+            await self._answered.wait()
+            self._answered_at = asked_at
+            self.heard(asked_at)
+
+        # Where an answer is needed, time does not count in which nobody could read it.
+        patience = self.patience if self.hub.confirms else Patience(self.taken)
+        if not await patience.lasts(answer, _ANSWER_SECONDS, f"{self.epoch.connection} answer"):
+            if self.hub.confirms or not self.is_fed:
+                # Whether it serves us cannot be known, and nobody may believe that it does, or that it did since it
+                # last said so: whoever answers pings and no question may have told of nothing for as long.
+                self.heard(self._answered_at)
+                raise ConnectionLostError(f"the exchange did not confirm the request within {_ANSWER_SECONDS:g} s")
+            # Its events show that it does. Every new want would wait for nothing, so it is not asked for each.
+            self._is_open = self._is_answering = False
         self._check_at = anyio.current_time() + _CHECK_SECONDS
 
     def expects(self, ticket: str) -> bool:
@@ -231,6 +235,7 @@ class Reconciler:
         while True:
             requested = self._requested
             await anyio.sleep(_UNANSWERED_SECONDS + 0.01)
+            await caught_up(self.taken)
             told, silent = (
                 self.truth.told,
                 set(self.hub.look_for_unanswered(anyio.current_time() - _UNANSWERED_SECONDS)),

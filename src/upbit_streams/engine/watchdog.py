@@ -1,5 +1,7 @@
 """Looks now and then whether what usually comes still comes, of connections that answer pings and nothing else."""
 
+from collections.abc import Callable
+
 import anyio
 import attrs
 
@@ -9,14 +11,11 @@ from ..model.notices import Stale
 from ..rules.freshness import Habit
 from .clocks import Clocks
 from .hub import Heard, Hub
+from .patience import caught_up
 
-__all__ = ["LATE_SECONDS", "Watchdog"]
+__all__ = ["Watchdog"]
 
 _LOOK_SECONDS = 5.0
-
-LATE_SECONDS = 1.0
-"""Who wakes so much later than asked was kept from running, by something that blocks the event loop. What has come from
-the exchange meanwhile has not been read, so its silence means nothing."""
 
 
 @attrs.define(eq=False)
@@ -30,22 +29,24 @@ class Watchdog:
     _habits: dict[object, Habit] = attrs.field(factory=dict, init=False)
     """Of each topic; under None, of all together."""
 
-    async def watch(self, epoch: Epoch, asked: anyio.Event) -> None:
+    async def watch(self, epoch: Epoch, asked: anyio.Event, taken: Callable[[], int]) -> None:
         """Raise :class:`ConnectionLostError` once something has fallen silent against its habit, or the clocks have
         jumped.
 
-        The silence begins when ``asked`` is set, not when the first event comes. Cancelling it ends it.
+        The silence begins when ``asked`` is set, not when the first event comes. ``taken`` tells how many
+        messages have been read. Cancelling it ends it.
         """
         await asked.wait()
         for habit in self._habits.values():
             habit.asked(anyio.current_time() + epoch.wall_offset)
         while True:
-            due, held = anyio.current_time() + _LOOK_SECONDS, self.hub.holds.seconds()
-            await anyio.sleep_until(due)
+            held = self.hub.holds.seconds()
+            await anyio.sleep(_LOOK_SECONDS)
             await self.clocks.check()
+            await caught_up(taken)
             # A reader that waits for a consumer most of the time is behind, and nobody knows what it has yet to read.
             is_behind = self.hub.holds.seconds() - held > _LOOK_SECONDS / 2
-            if anyio.current_time() < due + LATE_SECONDS and not is_behind:
+            if not is_behind:
                 self._look(epoch, anyio.current_time() + epoch.wall_offset)
 
     def _look(self, epoch: Epoch, now: float) -> None:

@@ -31,7 +31,7 @@ import anyio
 if TYPE_CHECKING:
     import trio
 
-__all__ = ["DeadlockError", "VirtualTimeLoop", "run", "settle", "virtual_backend"]
+__all__ = ["DeadlockError", "VirtualTimeLoop", "block", "run", "settle", "virtual_backend"]
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
@@ -231,3 +231,25 @@ async def settle() -> None:
         await loop._settle()
     else:
         await anyio.wait_all_tasks_blocked()
+
+
+def block(seconds: float) -> None:
+    """Let time pass in which no task runs, as a function does that blocks the event loop.
+
+    Raises :class:`RuntimeError` where time is real.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        loop = None
+    if isinstance(loop, VirtualTimeLoop):
+        loop._jump(loop.time() + seconds)
+        return
+    if loop is None:
+        import trio.testing
+
+        clock = trio.lowlevel.current_clock()
+        if isinstance(clock, trio.testing.MockClock):
+            clock.jump(seconds)
+            return
+    raise RuntimeError("block() moves a virtual clock, and there is none here; to block in real time, use time.sleep()")
