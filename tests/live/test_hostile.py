@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support.private import MARKETS, open_private_world
 from tests.support.world import CODES, open_world, wall
 
-from upbit_streams import DataType, DropOldest, Endpoint, Event, NotReadyError, to_fields
+from upbit_streams import DataType, DropOldest, Endpoint, Event, FrameLostError, NotReadyError, to_fields
 from upbit_streams.cli.account import Balances, Orders
 from upbit_streams.cli.markets import Markets
 from upbit_streams.testing import Garbage, play
@@ -118,6 +118,7 @@ async def _suffer(frames: list[tuple[DataType[Event], bytes]]) -> None:
         await client.wait_ready()
         markets, orders, balances = Markets(public, MARKETS), Orders(), Balances()
         seen: list[Event] = []
+        unread: set[bytes] = set()
         encoder = msgspec.json.Encoder(decimal_format="number")
         async with (
             client.stream(public, MARKETS, backpressure=DropOldest(100_000)) as market,
@@ -126,7 +127,12 @@ async def _suffer(frames: list[tuple[DataType[Event], bytes]]) -> None:
         ):
 
             async def consume(stream: Any, sections: list[Any]) -> None:
-                async for event in stream:
+                while True:
+                    try:
+                        event = await stream.receive()
+                    except FrameLostError as lost:
+                        unread.add(lost.payload)
+                        continue
                     if isinstance(event, Event):  # and no notice
                         seen.append(event)
                     for section in sections:
@@ -137,6 +143,7 @@ async def _suffer(frames: list[tuple[DataType[Event], bytes]]) -> None:
             for kind, frame in frames:
                 await play([Garbage(data=frame, endpoint=kind.endpoint)], world.exchange, wall)
             await anyio.sleep(1)
+            assert unread <= {frame for _, frame in frames}
             for section in (markets, orders, balances):
                 shown = str(section.columns(100))
                 assert len(shown) < 100_000
