@@ -29,6 +29,7 @@ from .exceptions import (
     UpbitStreamsError,
     UsageError,
 )
+from .foreign import visible
 from .manager import Manager, current_manager, open_manager
 from .model.clients import ClientStatistics
 from .model.config import REGIONS, Backoff, Config
@@ -60,7 +61,7 @@ from .model.health import (
     HealthStatus,
     PerformanceMetrics,
 )
-from .model.indicators import Indicator, indicator, signal
+from .model.indicators import Indicator, indicator, indicator_signal
 from .model.kinds import DataType, DataTypes, Endpoint, Format
 from .model.memory import MemoryBound, event_bytes
 from .model.metrics import (
@@ -178,9 +179,10 @@ __all__ = [
     "current_manager",
     "event_bytes",
     "indicator",
+    "indicator_signal",
     "open_manager",
-    "signal",
     "to_fields",
+    "visible",
 ]
 
 __version__ = "0.1.0"

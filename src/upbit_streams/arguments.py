@@ -37,7 +37,7 @@ def wants_of_call(
     if bool(definitions) is not bool(computed):
         raise UsageError(
             "indicators are asked for with DataType.INDICATOR and indicators=indicator(...), or with "
-            "DataType.INDICATOR_SIGNAL and indicators=signal(...); here one of both is missing"
+            "DataType.INDICATOR_SIGNAL and indicators=indicator_signal(...); here one of both is missing"
         )
     found: set[Want] = set()
     if books:

@@ -92,8 +92,8 @@ def login_token(credentials: Credentials, nonce: str) -> Secret:
 
 
 def _key(text: object) -> Secret | None:
-    """None if no key can look like that."""
+    """The one place where a key is stripped and looked at; None if no key can look like that."""
     if isinstance(text, Secret):
-        return text
+        text = text.reveal()
     stripped = text.strip() if isinstance(text, str) else ""
     return Secret(stripped) if _KEY.fullmatch(stripped) else None

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 import anyio
 
+from .engine.user_code import Stray, called
 from .exceptions import (
     AuthenticationError,
     BackpressureError,
@@ -125,14 +126,10 @@ class Subscription(Generic[T_co]):
 
 async def _called(function: Callable[[Any], Awaitable[object] | object], value: object) -> None:
     try:
-        result = function(value)
-        if isinstance(result, Awaitable):
-            await result
+        await called(function, value)
         return
-    except anyio.get_cancelled_exc_class() as cancelled:  # noqa: ASYNC103 -- what nobody has asked for is no cancellation
-        if anyio.get_current_task().has_pending_cancellation():
-            raise
-        why = cancelled
+    except Stray as cancelled:
+        why = cancelled.__cause__
     raise UsageError(
         f"{_name(function)} was cancelled by what it has awaited, and nobody has cancelled its subscription; "
         "catch that where it is awaited"

@@ -31,6 +31,8 @@ The names of the standard library are not reused, so ``except TimeoutError`` nev
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from .foreign import shown
+
 __all__ = [
     "AuthenticationError",
     "BackpressureError",
@@ -57,8 +59,18 @@ __all__ = [
 ]
 
 
+_MOST = 4000
+
+
 class UpbitStreamsError(Exception):
-    """The root of every error of this library."""
+    """The root of every error of this library.
+
+    Its text is safe to show: what the exchange said stands in it with all characters visible, and is not long. The
+    attributes of an error hold the exchange's words as they were sent, without keys and tokens.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(shown(message, most=_MOST))
 
 
 class UsageError(UpbitStreamsError):
@@ -123,7 +135,7 @@ class HandshakeRefusedError(ExchangeError):
     """
 
     def __init__(self, url: str, status: int, body: str) -> None:
-        told = f": {body}" if body else ""
+        told = f": {shown(body)}" if body else ""
         super().__init__(f"{url} refused the connection with HTTP status {status}{told}")
         self.url = url
         self.status = status
@@ -141,7 +153,9 @@ class AuthenticationError(ExchangeError):
     def __init__(
         self, url: str, name: str, message: str, advice: str, *, status: int | None = None, attempts: int = 1
     ) -> None:
-        said = " ".join(part for part in (f"HTTP status {status}" if status else "", name, message) if part)
+        said = " ".join(
+            part for part in (f"HTTP status {status}" if status else "", shown(name), shown(message)) if part
+        )
         tried = f" {attempts} times" if attempts > 1 else ""
         super().__init__(f"{url} refused the login{tried} ({said}): {advice}")
         self.url = url
@@ -170,7 +184,7 @@ class SubscriptionError(ExchangeError):
 
     def __init__(self, type_name: str, code: str, name: str, message: str) -> None:
         what = f"{type_name} of {code}" if code else type_name
-        said = " ".join(part for part in (name, message) if part)
+        said = " ".join(shown(part) for part in (name, message) if part)
         super().__init__(
             f"the exchange refuses every request for {what} ({said}); "
             f"look at its options, and whether this region's exchange has it"
@@ -272,7 +286,7 @@ class NotReadyError(FeedError):
     ) -> None:
         """``is_told`` is for what has no first data: it is told when something happens. ``spoiled`` has what was wrong
         with that of which something came."""
-        shown = ", ".join(map(_topic, missing[:5]))
+        names = ", ".join(map(_topic, missing[:5]))
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         advice = (
             "it is told when something happens, and 'await client.wait_for(...)' waits for that"
@@ -287,7 +301,7 @@ class NotReadyError(FeedError):
                     "if a newer version of this library does not either, please report it"
                 )
                 break
-        super().__init__(f"no data yet for {shown}{more} ({state}); {advice}")
+        super().__init__(f"no data yet for {names}{more} ({state}); {advice}")
         self.missing = missing
 
 

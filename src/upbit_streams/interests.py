@@ -202,7 +202,7 @@ def _way(level: float, indicator: Indicator | None) -> str:
     """What tells a topic from others of its type and market, as one writes it."""
     if indicator is None:
         return f"level={level!r}"
-    made_by, trigger = ("signal", (indicator.trigger,)) if indicator.trigger else ("indicator", ())
+    made_by, trigger = ("indicator_signal", (indicator.trigger,)) if indicator.trigger else ("indicator", ())
     given = [repr(value) for value in (indicator.type, indicator.timeframe, *trigger)]
     given += [f"{name}={value!r}" for name, value in (*indicator.params, *indicator.event_params)]
     return f"{made_by}({', '.join(given)})"

@@ -19,6 +19,7 @@ from .engine.keepers import Keepers
 from .engine.login import Login
 from .engine.memory import memory_bound
 from .engine.service import Tasks, first_of, open_service
+from .engine.user_code import checked_draw, checked_wall
 from .exceptions import DuplicateNameError, InvalidConfigError, ScopeError, UsageError
 from .model.clients import ClientStatistics
 from .model.config import Config
@@ -177,16 +178,22 @@ async def open_manager(
     the event loop's clock. A manager with a ``wall`` of its own shares the exchange's limit of connects with those of
     its event loop only; all others share it in the whole process, in whatever threads and loops they are.
 
-    Raises :class:`DuplicateNameError` while another manager of this name is open in this event loop.
+    Raises :class:`DuplicateNameError` while another manager of this name is open in this event loop. A setting that
+    turns out to be wrong only when it is used, as a ``connector`` that gives no transport, a ``wall`` that gives no
+    time, or TLS settings that verify nobody, cancels the block and leaves as :class:`InvalidConfigError`. Whatever else
+    a ``connector`` raises is a failed attempt, which is tried again.
     """
     if credentials is not None and (problem := _problem_with(credentials)):
         del credentials  # as above
         raise InvalidConfigError(problem)
+    if not callable(connector):
+        raise InvalidConfigError(f"connector is a function that opens a connection to a URL, not {connector!r}")
     config = config or Config()
     managers = _open_managers()
     if name in managers:
         raise DuplicateNameError(f"a manager named {name!r} is open already; give the second one another name")
     account, login, witness, connects = Account(), Login(credentials), Witness(), connects_of(wall)
+    wall, draw = checked_wall(wall), checked_draw(draw)
     hubs = {
         Endpoint.PUBLIC: Hub(),
         Endpoint.PRIVATE: Hub(account, confirms=True),

@@ -54,9 +54,9 @@ class Pull:
 
         ``count`` and ``level`` are for order books: how many levels (1, 5, 15 or 30), and by what price in KRW they are
         grouped (0 for not at all; the markets' own ``supported_levels``). ``categories`` (none for all) and
-        ``include_body`` are for announcements; ``indicators``, which :func:`indicator` and :func:`signal` make, for the
-        indicator types. Orders need no codes: none are all markets. Other clients may ask for others; each gets what it
-        asked for.
+        ``include_body`` are for announcements; ``indicators``, which :func:`indicator` and :func:`indicator_signal`
+        make, for the indicator types. Orders need no codes: none are all markets. Other clients may ask for others;
+        each gets what it asked for.
 
         ``history`` keeps the last so many events of each type and market, 1 to 100,000, for ``get_*_history`` and
         :meth:`Pool.history`; without, only the latest is kept. Registering again with more of it keeps more.

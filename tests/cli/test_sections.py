@@ -93,7 +93,7 @@ def test_an_announcement_cannot_steer_the_terminal() -> None:
         )
     times, titles = zip(*lines(announcements, "announced", "title"), strict=True)
     assert set(times) == {"2026-01-02 03:04:05"}
-    assert titles == ("x" * 49 + "…", " [2J end", "2")
+    assert titles == ("x" * 49 + "…", r"\x1b[2J\x07end", "2")
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from upbit_streams import (
     TradeEvent,
     UsageError,
     indicator,
-    signal,
+    indicator_signal,
 )
 
 
@@ -186,7 +186,7 @@ async def test_every_type_has_its_callback(kind: str) -> None:
         await client.subscribe_my_asset(note("myAsset"))
         await client.subscribe_announcement(note("announcement"))
         await client.subscribe_indicator("KRW-BTC", rsi, note("indicator"))
-        overbought = signal("rsi", "5m", "overbought", period=14, threshold=70)
+        overbought = indicator_signal("rsi", "5m", "overbought", period=14, threshold=70)
         await client.subscribe_indicator_signal("KRW-BTC", overbought, note("indicator_signal"))
         await anyio.sleep(1)
         world.account.place(wall(), "KRW-BTC", "BID", "price", price=100_000)
@@ -295,7 +295,7 @@ async def test_a_callback_that_is_cancelled_while_an_event_is_on_its_way_does_no
 def _verbs(client: Client) -> dict[str, Callable[..., Any]]:
     """Each ``subscribe_*`` with what it needs, but for its function."""
     rsi = indicator("rsi", "5m", period=14)
-    overbought = signal("rsi", "5m", "overbought", period=14, threshold=70)
+    overbought = indicator_signal("rsi", "5m", "overbought", period=14, threshold=70)
     return {
         "ticker": partial(client.subscribe_ticker, "KRW-BTC"),
         "trade": partial(client.subscribe_trade, "KRW-BTC"),

@@ -23,8 +23,8 @@ from upbit_streams import (
     SubscriptionError,
     UsageError,
     indicator,
+    indicator_signal,
     open_manager,
-    signal,
     to_fields,
 )
 from upbit_streams.testing import Refusal, SimulatedExchange, memory_connector
@@ -139,7 +139,7 @@ async def test_several_are_read_at_once_and_one_error_names_all_that_is_missing(
 
 async def test_what_is_registered_in_another_way_is_said() -> None:
     fast, slow = indicator("rsi", "5m", period=7), indicator("rsi", "5m", period=14)
-    high = signal("rsi", "5m", "overbought", period=14, threshold=70)
+    high = indicator_signal("rsi", "5m", "overbought", period=14, threshold=70)
     asked_for: list[tuple[Callable[[Client], object], str]] = [
         (lambda client: client.get_orderbook("KRW-BTC"), "orderbook of KRW-BTC with level=0; pass level=10000, "),
         (lambda client: client.get_orderbook("KRW-BTC", 100), "with level=100; pass level=10000, "),
@@ -155,9 +155,9 @@ async def test_what_is_registered_in_another_way_is_said() -> None:
         ),
         (
             lambda client: client.get_indicator_signal(
-                "KRW-BTC", signal("rsi", "5m", "oversold", period=14, threshold=30)
+                "KRW-BTC", indicator_signal("rsi", "5m", "oversold", period=14, threshold=30)
             ),
-            "pass signal('rsi', '5m', 'overbought', period=14, threshold=70), which is registered, or call ",
+            "pass indicator_signal('rsi', '5m', 'overbought', period=14, threshold=70), which is registered, or call ",
         ),
         (lambda client: client.get_orderbook("KRW-SOL"), "orderbook of KRW-SOL; call "),
         (lambda client: client.get_indicator("KRW-ETH", fast), "indicator of KRW-ETH; call "),

@@ -31,7 +31,7 @@ from upbit_streams import (
     TradeEvent,
     UsageError,
     indicator,
-    signal,
+    indicator_signal,
 )
 from upbit_streams.testing import Close, Delay, Fault, Refusal, SlowClose, Stall, play
 
@@ -484,7 +484,7 @@ async def test_more_indicators_than_one_request_may_have_are_refused_before_anyt
         {
             "types": [DataType.INDICATOR, DataType.INDICATOR_SIGNAL],
             "codes": "KRW-BTC",
-            "indicators": signal("rsi", "5m", "overbought", period=14, threshold=70),
+            "indicators": indicator_signal("rsi", "5m", "overbought", period=14, threshold=70),
         },
         {"types": DataType.TICKER, "codes": "KRW-BTC", "categories": ["wallet"]},
         {"types": DataType.ANNOUNCEMENT, "categories": ["nonsense"]},

@@ -315,7 +315,7 @@ async def test_a_crash_inside_cancels_the_body_and_is_one_named_error_with_its_c
 
 
 @pytest.mark.parametrize("cancelled", [False, True])
-@pytest.mark.parametrize("place", ["connector", "hub", "first of many"])
+@pytest.mark.parametrize("place", ["hub", "first of many"])
 async def test_a_crash_while_closing_is_not_lost(
     place: str, monkeypatch: pytest.MonkeyPatch, *, cancelled: bool
 ) -> None:
@@ -336,8 +336,6 @@ async def test_a_crash_while_closing_is_not_lost(
                 await anyio.sleep(1)
                 if place == "hub":
                     monkeypatch.setattr(Hub, "ended", _crash_now(bug))
-                if place == "connector":
-                    monkeypatch.setattr("upbit_streams.testing.memory._MemoryTransport.aclose", _crash(bug))
                 if cancelled:
                     scope.cancel()
                     await anyio.sleep_forever()

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import textwrap
 import traceback
 from collections.abc import Mapping
 from typing import Any
@@ -47,13 +48,16 @@ def test_hs512_is_the_default() -> None:
 
 @pytest.mark.parametrize("around", ["", "\n", "  ", "\t\r\n"])
 def test_blanks_around_a_key_are_left_out(around: str) -> None:
-    credentials = Credentials(around + ACCESS + around, around + SECRET + around)
-    assert (credentials.access_key.reveal(), credentials.secret_key.reveal()) == (ACCESS, SECRET)
+    for kind in (str, Secret):
+        credentials = Credentials(kind(around + ACCESS + around), kind(around + SECRET + around))
+        assert (credentials.access_key.reveal(), credentials.secret_key.reveal()) == (ACCESS, SECRET)
 
 
 @pytest.mark.parametrize("bad", ["", " ", "two words", "키", "a\nb", None, 7, SECRET.encode(), "x" * 501])
 def test_what_is_no_key_is_refused_without_being_shown(bad: object) -> None:
     pairs: list[Any] = [(bad, SECRET), (ACCESS, bad)]
+    if isinstance(bad, str):
+        pairs += [(Secret(bad), SECRET), (ACCESS, Secret(bad))]
     for pair in pairs:
         with pytest.raises(InvalidConfigError, match=r"is not an? .* key of Upbit") as raised:
             Credentials(*pair)
@@ -162,6 +166,15 @@ def test_the_endpoints_are_below_the_public_one(url: str, endpoint: Endpoint, ex
     assert Config(url=url).url_of(endpoint) == expected
 
 
+@pytest.mark.parametrize("bad", ["\n", "\t", "\r\n", " ", "\x00", "\x1b[2J", "\u200b", "\u2028"])
+def test_a_url_has_no_line_ends_tabs_and_spaces(bad: str) -> None:
+    """What takes a URL apart leaves some of them out without a word, and some would reach a log."""
+    for url in (f"wss://api.upbit.com/{bad}websocket/v1", f"wss://api.upb{bad}it.com/", f"wss://api.upbit.com/{bad}"):
+        with pytest.raises(InvalidConfigError, match="no spaces, line ends or tabs") as refused:
+            Config(url=url)
+        assert str(refused.value).isprintable()
+
+
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.9.1", "[::1]"])
 def test_keys_may_go_to_this_machine_without_encryption(host: str) -> None:
     check_login(f"ws://{host}:1/")
@@ -176,13 +189,19 @@ def test_keys_go_nowhere_else_without_encryption(host: str) -> None:
     check_login(f"wss://{host}:1/")
 
 
-def test_a_secret_is_hidden_in_what_others_say_even_if_it_was_cut() -> None:
+def test_a_secret_is_hidden_in_what_others_say_even_if_it_was_cut_or_wrapped() -> None:
     token = login_token(Credentials(ACCESS, SECRET), "n")
     text = f"no such key {ACCESS} or {SECRET} or {token.reveal()}"
     assert token.hidden_in(text) == "no such key *** or *** or ***"
-    for length in range(4, len(ACCESS)):
+    for length in range(8, len(ACCESS)):
         assert token.hidden_in(f"no such key {ACCESS[:length]}") == "no such key ***"
+        assert token.hidden_in(f"no such key {ACCESS[:length]}, please") == "no such key ***, please"
+        assert token.hidden_in(f"...{ACCESS[-length:]} is no key") == "...*** is no key"
+    wrapped = "\n".join(textwrap.wrap(token.reveal(), 20))
+    assert set(token.hidden_in(wrapped).split("\n")[:-1]) == {"***"}
     assert token.hidden_in("nothing of that kind") == "nothing of that kind"
+    assert Secret("").hidden_in("nothing") == "nothing"
+    assert Secret("short").hidden_in("in short") == "in ***"
 
 
 def test_credentials_can_be_changed_in_part() -> None:

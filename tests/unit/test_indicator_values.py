@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from upbit_streams import Endpoint
 from upbit_streams.auth import Credentials, login_token
-from upbit_streams.model.indicators import INDICATORS, TIMEFRAMES, Indicator, indicator, signal
+from upbit_streams.model.indicators import INDICATORS, TIMEFRAMES, Indicator, indicator, indicator_signal
 from upbit_streams.testing import MarketSimulation, MarketSource, Session, SimulatedExchange
 from upbit_streams.testing.indicators import CANDLES, crosses, value_at
 from upbit_streams.testing.past import TIMEFRAME_SPANS, Close
@@ -91,24 +91,42 @@ FLAT = [100.0] * 259
 @pytest.mark.parametrize(
     ("asked", "moves"),
     [
-        (signal("rsi", "5m", "overbought", period=14, threshold=70), [100.0, 99.0, 105.0, 106.0]),
-        (signal("rsi", "5m", "oversold", period=14, threshold=30), [100.0, 101.0, 95.0, 94.0]),
-        (signal("moving_average", "5m", "price_cross_above", type="SMA", period=20), [99.0, 99.0, 102.0, 103.0]),
-        (signal("moving_average", "5m", "price_cross_below", type="EMA", period=20), [101.0, 101.0, 98.0, 97.0]),
-        (signal("bollinger_bands", "5m", "price_cross_above", period=20, multiplier=2.0), [90.0, 100.0, 120.0, 121.0]),
-        (signal("bollinger_bands", "5m", "price_cross_below", period=20, multiplier=2.0), [110.0, 100.0, 80.0, 79.0]),
+        (indicator_signal("rsi", "5m", "overbought", period=14, threshold=70), [100.0, 99.0, 105.0, 106.0]),
+        (indicator_signal("rsi", "5m", "oversold", period=14, threshold=30), [100.0, 101.0, 95.0, 94.0]),
         (
-            signal("ma_crossover", "5m", "golden_cross", type="SMA", short_period=5, long_period=20),
+            indicator_signal("moving_average", "5m", "price_cross_above", type="SMA", period=20),
+            [99.0, 99.0, 102.0, 103.0],
+        ),
+        (
+            indicator_signal("moving_average", "5m", "price_cross_below", type="EMA", period=20),
+            [101.0, 101.0, 98.0, 97.0],
+        ),
+        (
+            indicator_signal("bollinger_bands", "5m", "price_cross_above", period=20, multiplier=2.0),
+            [90.0, 100.0, 120.0, 121.0],
+        ),
+        (
+            indicator_signal("bollinger_bands", "5m", "price_cross_below", period=20, multiplier=2.0),
+            [110.0, 100.0, 80.0, 79.0],
+        ),
+        (
+            indicator_signal("ma_crossover", "5m", "golden_cross", type="SMA", short_period=5, long_period=20),
             [99.0, 99.0, 110.0, 111.0],
         ),
         (
-            signal("ma_crossover", "5m", "dead_cross", type="EMA", short_period=5, long_period=20),
+            indicator_signal("ma_crossover", "5m", "dead_cross", type="EMA", short_period=5, long_period=20),
             [101.0, 101.0, 90.0, 89.0],
         ),
-        (signal("macd", "5m", "golden_cross", fast=12, slow=26, signal_period=9), [99.0, 99.0, 110.0, 112.0]),
-        (signal("macd", "5m", "dead_cross", fast=12, slow=26, signal_period=9), [101.0, 101.0, 90.0, 88.0]),
-        (signal("macd", "5m", "zero_cross_above", fast=12, slow=26, signal_period=9), [99.0, 99.0, 110.0, 111.0]),
-        (signal("macd", "5m", "zero_cross_below", fast=12, slow=26, signal_period=9), [101.0, 101.0, 90.0, 89.0]),
+        (indicator_signal("macd", "5m", "golden_cross", fast=12, slow=26, signal_period=9), [99.0, 99.0, 110.0, 112.0]),
+        (indicator_signal("macd", "5m", "dead_cross", fast=12, slow=26, signal_period=9), [101.0, 101.0, 90.0, 88.0]),
+        (
+            indicator_signal("macd", "5m", "zero_cross_above", fast=12, slow=26, signal_period=9),
+            [99.0, 99.0, 110.0, 111.0],
+        ),
+        (
+            indicator_signal("macd", "5m", "zero_cross_below", fast=12, slow=26, signal_period=9),
+            [101.0, 101.0, 90.0, 89.0],
+        ),
     ],
     ids=lambda asked: f"{asked.type}-{asked.trigger}" if isinstance(asked, Indicator) else "",
 )
@@ -122,7 +140,7 @@ def test_a_signal_is_given_at_the_close_that_crosses_and_at_no_other(asked: Indi
 
 
 def test_a_spike_of_the_volume_is_told_once() -> None:
-    asked = signal("volume", "5m", "volume_spike", period=20, multiplier=3.0)
+    asked = indicator_signal("volume", "5m", "volume_spike", period=20, multiplier=3.0)
     volumes = [*[1.0] * 259, 1.0, 1.0, 9.0, 12.0]
     given_at = [n for n in range(1, 5) if crosses(asked, candles([100.0] * (259 + n), volumes[: 259 + n]))]
     assert given_at == [3]

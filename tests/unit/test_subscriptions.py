@@ -19,7 +19,7 @@ from upbit_streams import (
     OrderbookEvent,
     UsageError,
     indicator,
-    signal,
+    indicator_signal,
 )
 from upbit_streams.model.indicators import INDICATORS, SIGNALS
 from upbit_streams.model.kinds import Codes
@@ -37,7 +37,7 @@ from upbit_streams.testing.strategies import events, wants
 from upbit_streams.wire.requests import list_subscriptions, subscribe
 
 BOOK, TRADE = DataType.ORDERBOOK, DataType.TRADE
-GOLDEN = signal("macd", "1d", "golden_cross", fast=12, slow=26, signal_period=9)
+GOLDEN = indicator_signal("macd", "1d", "golden_cross", fast=12, slow=26, signal_period=9)
 
 
 def _sets(size: int = 8) -> st.SearchStrategy[list[frozenset[Want]]]:
@@ -202,9 +202,9 @@ def test_what_one_connection_cannot_serve_is_found_before_anything_is_sent() -> 
         (lambda: indicator("rsi", "7m", period=14), "'7m'"),
         (lambda: indicator("moon_phase", "5m"), "'moon_phase'"),
         (lambda: indicator("ma_crossover", "5m", type="SMA", short_period=5, long_period=60), "short_period 5"),
-        (lambda: signal("rsi", "5m", "overbought", period=14, threshold=20), "threshold=20"),
-        (lambda: signal("rsi", "5m", "golden_cross", period=14), "'golden_cross'"),
-        (lambda: signal("stars", "5m", "golden_cross"), "'stars'"),
+        (lambda: indicator_signal("rsi", "5m", "overbought", period=14, threshold=20), "threshold=20"),
+        (lambda: indicator_signal("rsi", "5m", "golden_cross", period=14), "'golden_cross'"),
+        (lambda: indicator_signal("stars", "5m", "golden_cross"), "'stars'"),
     ],
 )  # fmt: skip
 def test_what_the_exchange_would_refuse_or_ignore_cannot_be_wanted(make: Any, says: str) -> None:

@@ -7,12 +7,15 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from upbit_streams import visible
+
 __all__ = ["COLOURS", "fitted", "number", "plain", "share"]
 
 # As Korean exchanges have it: red rises, blue falls.
 COLOURS = {"RISE": "red", "FALL": "blue", "BID": "red", "ASK": "blue"}
 
 _TEXTS = {"market", "side", "state", "type", "title", "category"}
+_MOST = 200  # no terminal is wider by much, and nobody reads more
 _GAP = 2  # between columns: a space of the padding, and one of the box
 
 
@@ -53,4 +56,4 @@ def number(value: float | Decimal | None) -> str:
 
 def plain(text: str, style: str = "") -> Text:
     """A text of the exchange's, as text: whatever it may hold, it does not steer the terminal."""
-    return Text("".join(character if character.isprintable() else " " for character in text), style)
+    return Text(visible(text[:_MOST]), style)

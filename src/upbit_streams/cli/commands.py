@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import click
 
-from upbit_streams import REGIONS, Config, DataType, Endpoint, UpbitStreamsError
+from upbit_streams import REGIONS, Config, DataType, Endpoint, UpbitStreamsError, visible
 
 from .exchange import run_exchange
 from .simulation import Simulation
@@ -46,7 +46,7 @@ def run() -> int:
 
 
 def _fail(sentence: str, status: int) -> int:
-    click.echo(f"upbit-streams: {' '.join(sentence.split())}", err=True)
+    click.echo(f"upbit-streams: {visible(' '.join(sentence.split()))}", err=True)
     return status
 
 

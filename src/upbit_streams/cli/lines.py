@@ -20,6 +20,7 @@ from upbit_streams import (
     FrameLostError,
     Manager,
     to_fields,
+    visible,
 )
 
 from .feeds import Feeds
@@ -130,7 +131,7 @@ class _News:
 
 def _tell(sentence: str) -> None:
     with suppress(OSError):  # nobody listens, which is no reason to end
-        click.echo(f"upbit-streams: {sentence}", err=True)
+        click.echo(f"upbit-streams: {visible(sentence)}", err=True)
 
 
 def _line(event: Event) -> bytes:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from upbit_streams import CandleEvent, DataType, Event, OrderbookEvent, TickerEvent, TradeEvent
 
-from .columns import COLOURS, number
+from .columns import COLOURS, number, plain
 from .feeds import Item
 
 __all__ = ["Markets"]
@@ -94,7 +94,7 @@ def _trade(row: _Row) -> Text:
         return Text()
     side, volume = row.trade
     decimals = max(9 - len(f"{volume:.0f}"), 0)
-    return Text(f"{side} {volume:,.{decimals}f}", COLOURS.get(side, ""))
+    return plain(f"{side} {volume:,.{decimals}f}", COLOURS.get(side, ""))
 
 
 def _candle(name: str, row: _Row) -> Text:

@@ -9,7 +9,16 @@ from typing import NoReturn
 
 import anyio
 
-from ..exceptions import AuthenticationError, ExchangeError, FeedError, HandshakeRefusedError, ReconnectFailedError
+from ..exceptions import (
+    AuthenticationError,
+    ConnectFailedError,
+    ExchangeError,
+    FeedError,
+    HandshakeRefusedError,
+    ReconnectFailedError,
+    UsageError,
+)
+from ..foreign import failure_text, shown
 from ..model.config import Config, check_login
 from ..model.epoch import Epoch
 from ..model.kinds import Endpoint
@@ -30,6 +39,7 @@ from .hub import Hub
 from .independence import Witness
 from .login import Login
 from .reconciler import Truth
+from .user_code import called, check_transport
 from .watchdog import Watchdog
 
 __all__ = ["Connection"]
@@ -82,6 +92,8 @@ class Connection:
         self._has_given_up = False
         self._access_key: Secret | None = None
         """Of the last handshake."""
+        self._token: Secret | None = None
+        """Of the last handshake. The exchange may repeat it, or the keys that it was made with."""
         self._is_key_replaced = False
         """Whether that was with a key that has been replaced since."""
         self._changed = anyio.Event()
@@ -132,7 +144,7 @@ class Connection:
         elif not key.is_set():
             refused = refused.again(self._refusals)
             self._take(Step.REFUSED, self._shown(str(refused)))
-            _log.error("%s: %s", self.name, refused)
+            _log.error("%s: %s", self.name, self._reason)
             self.hub.fail(partial(refused.again, self._refusals))
             await key.wait()  # whoever replaces it calls recover()
             self._take(Step.RENEWED)
@@ -177,25 +189,31 @@ class Connection:
         token = None
         if self._login is not None:
             self._is_key_replaced = False
-            token = await self._login.token(self._url, self._config.connect_timeout)
+            token = self._token = await self._login.token(self._url, self._config.connect_timeout)
             if self._access_key != self._login.access_key:
                 self._access_key = self._login.access_key
                 self.hub.forget_account()
         await self._connects.take_turn()
         refused: HandshakeRefusedError
         try:
-            transport = await self._connector(self._url, self._config, token)
+            transport: Transport = await called(self._connector, self._url, self._config, token)
+            check_transport(transport)
             self._connects.passed()
             return transport
         except HandshakeRefusedError as why:
             refused = why
             self._heed(why)
+        except (FeedError, ExchangeError, UsageError):
+            raise
+        except Exception as why:  # the connector may be the user's own
+            text = failure_text(why, token)
+            raise ConnectFailedError(self._url, f"the connector raised {text}") from why
         finally:
             # The exchange saw it at some moment between its start and its end, so it counts at both.
             self._connects.record()
         if self._login is not None:
-            refused = HandshakeRefusedError(refused.url, refused.status, self._shown(refused.body))
-            raise refused_handshake(refused) or refused
+            body = self._hidden(refused.body)
+            raise refused_handshake(refused, self._hidden) or HandshakeRefusedError(refused.url, refused.status, body)
         raise refused
 
     def _heed(self, refused: HandshakeRefusedError) -> None:
@@ -235,8 +253,7 @@ class Connection:
                 self._in_trouble(ended)
             self._forget_account()
         finally:
-            with anyio.move_on_after(self._config.close_timeout, shield=True):
-                await transport.aclose()
+            await self._close(transport)
         lived = anyio.current_time() - started
         failures = next_failures(self._failures, self._config.backoff, lived, scope.was_good)
         # An end that nobody minds is no failure. It still ends a row of them, if the epoch was a success.
@@ -244,6 +261,13 @@ class Connection:
         if scope.was_good:
             self._refusals = 0
         return refused
+
+    async def _close(self, transport: Transport) -> None:
+        with anyio.move_on_after(self._config.close_timeout, shield=True):
+            try:
+                await called(transport.aclose)
+            except Exception as why:  # noqa: BLE001 -- the transport may be the user's own
+                _log.warning("%s: aclose() of its transport raised %s", self.name, failure_text(why, self._token))
 
     @property
     def open_epoch(self) -> Epoch | None:
@@ -325,9 +349,13 @@ class Connection:
         self._take(Step.BROKEN, self._shown(reason))
         self._witness.trouble_began(self.name)
 
-    def _shown(self, text: str) -> str:
-        """What the exchange said, as it may be shown: it may have repeated a key."""
-        return text if self._login is None else self._login.redacted(text)
+    def _shown(self, text: str, most: int = 1000) -> str:
+        """What the exchange or the user's own code said, as it may be shown."""
+        return shown(text, self._token, most)
+
+    def _hidden(self, text: str) -> str:
+        """What the exchange said, as it said it, but for the secrets."""
+        return text if self._token is None else self._token.hidden_in(text)
 
     def _begin_epoch(self, now: float) -> Epoch:
         offset = self.clocks.begin()

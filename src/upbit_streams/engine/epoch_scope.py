@@ -8,7 +8,7 @@ import anyio
 import attrs
 from anyio.lowlevel import checkpoint
 
-from ..exceptions import AuthenticationError, ConnectionLostError
+from ..exceptions import AuthenticationError, ConnectionLostError, UsageError
 from ..model.config import Config
 from ..model.epoch import Epoch
 from ..model.events import Event
@@ -23,6 +23,7 @@ from .hub import Hub
 from .patience import Patience
 from .reconciler import Reconciler, Truth
 from .service import first_of
+from .user_code import check_frames, loss_of
 from .watchdog import Watchdog
 
 __all__ = ["Counters", "EpochScope"]
@@ -109,6 +110,9 @@ class EpochScope:
         except AuthenticationError as refused:
             reason = self.shown(str(refused))
             raise
+        except UsageError as mistake:
+            reason = self.shown(str(mistake))
+            raise
         except Exception as bug:
             reason = self.shown(f"a bug: {bug!r}")
             raise
@@ -121,13 +125,20 @@ class EpochScope:
         transport, epoch, hub, decoder, counters = self.transport, self.epoch, self.hub, self.decoder, self.counters
         clocks = self.clocks
         while True:
-            frames = await transport.receive()
+            try:
+                frames = await transport.receive()
+            except BaseException as why:  # noqa: BLE001 -- it may be the user's own
+                raise loss_of("receive", why)  # noqa: B904 -- it has its cause
             # From here to the end of publish there is no await: nobody ever sees half of a read, unless somebody has
             # chosen to let all others wait.
             received_at = anyio.current_time() + epoch.wall_offset
-            events, replies = decoder.decode(frames, epoch, received_at)
-            counters.messages += len(frames)
-            counters.bytes_received += sum(map(len, frames))
+            try:
+                events, replies = decoder.decode(frames, epoch, received_at)
+                counters.messages += len(frames)
+                counters.bytes_received += sum(map(len, frames))
+            except Exception:
+                check_frames(frames)
+                raise
             if clocks.have_jumped():
                 await self._check_clocks(events)
             if events:
@@ -225,10 +236,16 @@ class EpochScope:
 
     async def _ping(self) -> None:
         asked_at = anyio.current_time()
-        await self.transport.ping()
+        try:
+            await self.transport.ping()
+        except BaseException as why:  # noqa: BLE001 -- as above
+            raise loss_of("ping", why)  # noqa: B904 -- it has its cause
         await self.clocks.check()  # what came before the pong may have been given up
         self.heard_at = asked_at
 
     async def _send(self, request: str) -> None:
         self.counters.bytes_sent += len(request.encode())
-        await self.transport.send(request)
+        try:
+            await self.transport.send(request)
+        except BaseException as why:  # noqa: BLE001 -- as above
+            raise loss_of("send", why)  # noqa: B904 -- it has its cause

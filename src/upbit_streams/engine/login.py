@@ -8,6 +8,7 @@ import anyio
 from ..auth import Credentials, KeySource, login_token
 from ..exceptions import ConnectFailedError
 from ..model.secret import Secret
+from .user_code import Stray, called
 
 __all__ = ["Login"]
 
@@ -18,8 +19,6 @@ class Login:
     def __init__(self, source: KeySource | None) -> None:
         """Without a source the key is looked for in the environment once it is needed."""
         self._source = source
-        self._token: Secret | None = None
-        """The last one, for what it and the key look like."""
         self.access_key: Secret | None = None
         """Whose it was."""
         self.replaced = anyio.Event()
@@ -51,12 +50,7 @@ class Login:
             assert source is not None  # noqa: S101 -- check() has seen to that
             source = await _called(source, url, timeout)
         self.access_key = source.access_key
-        self._token = login_token(source, str(uuid4()))
-        return self._token
-
-    def redacted(self, text: str) -> str:
-        """A text of the exchange's without the token and the keys, if it repeats them."""
-        return text if self._token is None else self._token.hidden_in(text)
+        return login_token(source, str(uuid4()))
 
 
 async def _called(
@@ -64,18 +58,14 @@ async def _called(
     url: str,
     timeout: float,  # noqa: ASYNC109 -- of somebody else's function
 ) -> Credentials:
-    why = ""
     try:
         with anyio.fail_after(timeout):
-            result = source()
-            found = await result if isinstance(result, Awaitable) else result
-            if isinstance(found, Credentials):
-                return found
-            why = f"gave a {type(found).__name__} instead of Credentials"
-    except anyio.get_cancelled_exc_class():  # noqa: ASYNC103 -- what nobody has asked for is no cancellation
-        if anyio.get_current_task().has_pending_cancellation():
-            raise
+            found = await called(source)
+        if isinstance(found, Credentials):
+            return found
+        why = f"gave a {type(found).__name__} instead of Credentials"
+    except Stray:
         why = "was cancelled"  # by itself; that is no reason to stop
-    except Exception as error:  # noqa: BLE001 -- the user's own, which may know the key
+    except Exception as error:  # noqa: BLE001 -- the user's own, whose text may have the key in it
         why = f"raised {type(error).__name__}"
     raise ConnectFailedError(url, f"your function for the key {why}")

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from ..exceptions import FeedCrashedError, UpbitStreamsError
+from ..exceptions import FeedCrashedError, UpbitStreamsError, UsageError
 
 __all__ = ["Tasks", "first_of", "open_service"]
 
@@ -55,7 +55,7 @@ async def open_service(run: Callable[[], Awaitable[object]], name: str) -> Async
     When all is cancelled the block goes first, and the service lives until the block has left, so that its ``finally``
     can still use what the service keeps alive. What the block raises leaves as it is. If the service fails, the block
     is cancelled and :class:`FeedCrashedError` raised with the failure as its cause; also if it fails while it is being
-    closed, and in place of a cancellation.
+    closed, and in place of a cancellation. A :class:`UsageError` of the service is raised as it is.
     """
     service, body = anyio.CancelScope(shield=True), anyio.CancelScope()
     failure: BaseException | None = None
@@ -93,8 +93,8 @@ async def open_service(run: Callable[[], Awaitable[object]], name: str) -> Async
         if failure is not None:
             raised.add_note(f"before that, the background task {name!r} failed with {failure!r}")
         raise _what_is_left(raised)
-    if failure is not None and not isinstance(failure, Exception):
-        raise failure  # Ctrl-C and the like: nobody's bug
+    if failure is not None and (not isinstance(failure, Exception) or isinstance(failure, UsageError)):
+        raise failure  # Ctrl-C and the like, and what the user has given: no bug of ours
     if failure is not None:
         raise FeedCrashedError(
             f"the background task {name!r} failed with {failure!r}; this is a bug, please report it"

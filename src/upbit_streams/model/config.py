@@ -48,6 +48,8 @@ class Backoff:
 def _websocket_url(_: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
     if not isinstance(value, str) or not value.startswith(("ws://", "wss://")):
         raise InvalidConfigError(f"{attribute.name} must start with ws:// or wss://, not {value!r}")
+    if not value.isprintable() or " " in value:
+        raise InvalidConfigError(f"{attribute.name} is {value!r}; a URL has no spaces, line ends or tabs in it")
     if "@" in value:
         raise InvalidConfigError(f"{attribute.name} has a user or a password in it; a URL is shown in errors and logs")
     try:

@@ -1,7 +1,7 @@
 """The technical indicators that the exchange computes, and what it computes them for (protocol section 4.9).
 
 The exchange refuses a whole request, and closes its connection, for one parameter that it does not support. So
-:func:`indicator` and :func:`signal` make nothing but what stands in the tables here.
+:func:`indicator` and :func:`indicator_signal` make nothing but what stands in the tables here.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,16 @@ import msgspec
 from ..exceptions import UsageError
 from .events import IndicatorEvent, IndicatorSignalEvent
 
-__all__ = ["INDICATORS", "SIGNALS", "TIMEFRAMES", "TRIGGERS", "Indicator", "indicator", "indicator_of", "signal"]
+__all__ = [
+    "INDICATORS",
+    "SIGNALS",
+    "TIMEFRAMES",
+    "TRIGGERS",
+    "Indicator",
+    "indicator",
+    "indicator_of",
+    "indicator_signal",
+]
 
 Value = int | float | str
 _Alternative = Mapping[str, tuple[Value, ...]]
@@ -61,7 +70,8 @@ TRIGGERS = tuple(dict.fromkeys(trigger for _, triggers in SIGNALS.values() for t
 
 @attrs.frozen
 class Indicator:
-    """One indicator, or one signal of it, with all its parameters. Made by :func:`indicator` and :func:`signal`."""
+    """One indicator, or one signal of it, with all its parameters. Made by :func:`indicator` and
+    :func:`indicator_signal`."""
 
     type: str
     timeframe: str
@@ -85,11 +95,11 @@ def indicator(type: str, timeframe: str, /, **params: Value) -> Indicator:
     return Indicator(type, timeframe, _checked(params, INDICATORS[type], f"the indicator {type}"))
 
 
-def signal(type: str, timeframe: str, trigger: str, /, **params: Value) -> Indicator:
+def indicator_signal(type: str, timeframe: str, trigger: str, /, **params: Value) -> Indicator:
     """A signal to be asked for with ``DataType.INDICATOR_SIGNAL``::
 
-        signal("rsi", "5m", "overbought", period=14, threshold=70)
-        signal("macd", "1d", "golden_cross", fast=12, slow=26, signal_period=9)
+        indicator_signal("rsi", "5m", "overbought", period=14, threshold=70)
+        indicator_signal("macd", "1d", "golden_cross", fast=12, slow=26, signal_period=9)
 
     The trigger's own parameters, ``threshold`` or (for ``volume_spike``) ``multiplier``, stand among the others. Raises
     :class:`UsageError` with what is supported for anything that is not.
@@ -115,7 +125,7 @@ def indicator_of(event: IndicatorEvent | IndicatorSignalEvent) -> Indicator | No
         if isinstance(event, IndicatorEvent):
             return indicator(event.indicator, event.timeframe, **params)
         own = {} if event.event_params is None else _given(event.event_params)
-        asked = signal(event.indicator, event.timeframe, event.trigger, **{**params, **own})
+        asked = indicator_signal(event.indicator, event.timeframe, event.trigger, **{**params, **own})
     except UsageError:
         return None
     return asked

@@ -1,12 +1,14 @@
 """A text that must not be seen."""
 
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NoReturn
 
 __all__ = ["Secret"]
 
 
-# So many characters of a key say something about it.
-_TELLING = 4
+_PIECE = 8
+"""So many characters of a secret in a row are hidden, too, as its text may have been cut or wrapped."""
 
 
 class Secret:
@@ -15,26 +17,29 @@ class Secret:
     It does not encrypt anything; it keeps what must not be written from being written by accident.
     """
 
-    __slots__ = ("_beside", "_text")
+    __slots__ = ("_beside", "_pieces", "_text")
 
     def __init__(self, text: str, beside: "tuple[Secret, ...]" = ()) -> None:
         """``beside`` are the secrets that whoever is given this one may have seen, too."""
         self._text = text
         self._beside = beside
+        self._pieces = frozenset(text[at : at + _PIECE] for at in range(max(len(text) - _PIECE, 0) + 1)) - {""}
 
     def reveal(self) -> str:
         """The text itself, for the one who has to send it or sign with it."""
         return self._text
 
     def hidden_in(self, text: str) -> str:
-        """What somebody else said, without this secret and those beside it, should it repeat them."""
+        """What somebody else said, without this secret and those beside it, should it repeat them, or pieces of them,
+        wherever they stand."""
+        covered = bytearray(len(text))
         for secret in (self, *self._beside):
-            text = text.replace(secret._text, "***")
-            # The text may have been cut within one.
-            for length in range(len(secret._text) - 1, _TELLING - 1, -1):
-                if text.endswith(secret._text[:length]):
-                    text = text[:-length] + "***"
-        return text
+            size = min(_PIECE, len(secret._text))
+            for at in range(len(text) - size + 1):
+                if text[at : at + size] in secret._pieces:
+                    covered[at : at + size] = b"*" * size
+        runs = groupby(zip(text, covered, strict=True), key=itemgetter(1))
+        return "".join("***" if is_covered else "".join(one for one, _ in run) for is_covered, run in runs)
 
     def __repr__(self) -> str:
         return "***"

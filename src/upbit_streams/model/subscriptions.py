@@ -151,9 +151,13 @@ class Want:
         if self.indicator is None:
             return
         if not isinstance(self.indicator, Indicator):
-            raise UsageError(f"{self.indicator!r} is not what indicator(...) or signal(...) makes; make one with these")
+            raise UsageError(
+                f"{self.indicator!r} is not what indicator(...) or indicator_signal(...) makes; make one with these"
+            )
         if bool(self.indicator.trigger) is not (self.type is DataType.INDICATOR_SIGNAL):
-            raise UsageError(f"{self.type.name} takes what indicator() makes, indicator_signal what signal() makes")
+            raise UsageError(
+                f"{self.type.name} takes what indicator() makes, indicator_signal what indicator_signal() makes"
+            )
         if not self.code.startswith("KRW-"):
             raise UsageError(f"indicators are computed for KRW markets only, not for {self.code}")
 

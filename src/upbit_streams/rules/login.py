@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ..exceptions import AuthenticationError, HandshakeRefusedError
 
@@ -33,17 +33,19 @@ def login_refusal(url: str, name: str, message: str) -> AuthenticationError | No
     return AuthenticationError(url, name, message, REFUSALS[name])
 
 
-def refused_handshake(refused: HandshakeRefusedError) -> AuthenticationError | None:
-    """The error that a refused handshake stands for; None if it is not about the login."""
+def refused_handshake(refused: HandshakeRefusedError, hidden: Callable[[str], str] = str) -> AuthenticationError | None:
+    """The error that a refused handshake stands for; None if it is not about the login.
+
+    ``hidden`` takes the secrets out of a text. The exchange's words are looked at once they are unescaped.
+    """
     if refused.status not in _FORBIDDEN:
         return None
     # By pattern, as the text may have been cut, or come from something that is not the exchange.
     name, message = _NAME.search(refused.body), _MESSAGE.search(refused.body)
     found = name[1] if name else ""
     advice = REFUSALS.get(found, "check the keys, and that they are of this region's exchange")
-    return AuthenticationError(
-        refused.url, found, _unescaped(message[1]) if message else refused.body, advice, status=refused.status
-    )
+    told = _unescaped(message[1]) if message else refused.body
+    return AuthenticationError(refused.url, hidden(found), hidden(told), advice, status=refused.status)
 
 
 def _unescaped(text: str) -> str:

@@ -8,7 +8,7 @@ import msgspec
 
 from ..exceptions import UsageError
 from ..model.events import AnnouncementEvent
-from ..model.indicators import Indicator, indicator, signal
+from ..model.indicators import Indicator, indicator, indicator_signal
 from ..model.kinds import Codes, DataType, Endpoint, Format
 from ..model.subscriptions import CATEGORIES, COUNTS, MAX_COMBINATIONS
 
@@ -194,7 +194,7 @@ def _indicator(asked: Mapping[str, Any], timeframe: Any, kind: DataType[Any]) ->
     try:
         if kind is DataType.INDICATOR:
             return indicator(name, timeframe, **params)
-        return signal(name, timeframe, trigger, **params, **event_params)
+        return indicator_signal(name, timeframe, trigger, **params, **event_params)
     except (UsageError, TypeError) as why:  # the same parameter in both places is a type error
         raise RequestError("INVALID_PARAM", str(why)) from None
 

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from ..model.events import Event
-from ..model.indicators import INDICATORS, SIGNALS, TIMEFRAMES, Indicator, indicator, signal
+from ..model.indicators import INDICATORS, SIGNALS, TIMEFRAMES, Indicator, indicator, indicator_signal
 from ..model.kinds import Codes, DataType, E, Endpoint
 from ..model.subscriptions import COUNTS, Want
 from ..wire.bounds import LATEST
@@ -155,7 +155,7 @@ def _signals(draw: st.DrawFn) -> Indicator:
     alternatives, triggers = SIGNALS[type_name]
     trigger = draw(st.sampled_from(list(triggers)))
     params = {**_params(draw, alternatives), **_params(draw, (triggers[trigger],))}
-    return signal(type_name, draw(st.sampled_from(TIMEFRAMES)), trigger, **params)
+    return indicator_signal(type_name, draw(st.sampled_from(TIMEFRAMES)), trigger, **params)
 
 
 def _params(draw: st.DrawFn, alternatives: Any) -> dict[str, Any]:

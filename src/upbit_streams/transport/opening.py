@@ -11,13 +11,17 @@ from anyio.streams.tls import TLSStream
 from websockets.exceptions import InvalidStatus, InvalidURI
 from websockets.uri import WebSocketURI, parse_uri
 
-from ..exceptions import ConnectFailedError, HandshakeRefusedError, InvalidConfigError
+from ..exceptions import ConnectFailedError, HandshakeRefusedError, InvalidConfigError, UpbitStreamsError
+from ..foreign import failure_text, shown
 from ..model.secret import Secret
+from .handshake import HandshakeStream
+from .interface import Dial
+from .look_up import connect_tcp
 
-__all__ = ["ENDED", "check_verifies", "encrypted", "parsed", "reason", "refusal", "short", "system_authorities"]
+__all__ = ["ENDED", "check_verifies", "opened", "parsed", "reason", "refusal", "refused"]
 
-_SAMPLE = 200
-"""How much of what a server sent instead of a handshake is shown."""
+_BODY = 1000
+"""How much is kept of the body of an answer that is no handshake. It may say for how long to stay away."""
 
 ENDED = (
     anyio.EndOfStream,
@@ -32,6 +36,8 @@ write: it finds the stream busy then, and cannot go on."""
 
 def check_verifies(ssl_context: ssl.SSLContext | None) -> None:
     """Raise :class:`InvalidConfigError` for TLS settings by which anybody could answer."""
+    if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
+        raise InvalidConfigError(f"ssl_context is an ssl.SSLContext, not a {type(ssl_context).__name__}")
     if ssl_context is not None and not (ssl_context.verify_mode is ssl.CERT_REQUIRED and ssl_context.check_hostname):
         raise InvalidConfigError(
             "this ssl_context does not verify who answers, so anybody could; keep verify_mode=CERT_REQUIRED and "
@@ -41,11 +47,44 @@ def check_verifies(ssl_context: ssl.SSLContext | None) -> None:
 
 def parsed(url: str) -> WebSocketURI:
     """The parts of a URL. Raises :class:`ConnectFailedError` if it is none."""
+    if not url.isprintable() or " " in url:  # what takes it apart would leave some of them out without a word
+        raise ConnectFailedError(url, "it is not a WebSocket URL (it has a space, a line end or a tab in it)")
     try:
         return parse_uri(url)
     except (InvalidURI, ValueError) as why:
         told = why.msg if isinstance(why, InvalidURI) else why
         raise ConnectFailedError(url, f"it is not a WebSocket URL ({told})") from None
+
+
+async def opened(uri: WebSocketURI, url: str, ssl_context: ssl.SSLContext | None, dial: Dial | None) -> ByteStream:
+    """The stream of bytes to where a URL leads, encrypted if the URL says so.
+
+    Raises :class:`ConnectFailedError`, also for whatever a ``dial`` of the user's raises; :class:`InvalidConfigError`
+    if that gives no stream. Cancelling it leaves nothing open.
+    """
+    try:
+        if dial is None:
+            stream: ByteStream = await connect_tcp(uri.host, uri.port)
+        else:
+            stream = await _dialled(dial, uri, url)
+        return await encrypted(stream, uri.host, ssl_context or system_authorities()) if uri.secure else stream
+    except (*ENDED, ValueError) as why:  # the latter for a name that no host can have
+        raise ConnectFailedError(url, reason(why)) from why
+
+
+async def _dialled(dial: Dial, uri: WebSocketURI, url: str) -> ByteStream:
+    try:
+        stream = await dial(uri.host, uri.port)
+    except (*ENDED, UpbitStreamsError):
+        raise
+    except Exception as why:
+        raise ConnectFailedError(url, f"your dial raised {failure_text(why)}") from why
+    missing = [f"{name}()" for name in ("receive", "send", "aclose") if not callable(getattr(stream, name, None))]
+    if missing:
+        raise InvalidConfigError(
+            f"your dial gave a {type(stream).__name__}, which has no {', '.join(missing)}; it has to give a ByteStream"
+        )
+    return stream
 
 
 async def encrypted(stream: ByteStream, host: str, ssl_context: ssl.SSLContext) -> ByteStream:
@@ -58,17 +97,21 @@ async def encrypted(stream: ByteStream, host: str, ssl_context: ssl.SSLContext) 
         raise
 
 
-def refusal(why: Exception, url: str, token: Secret | None) -> HandshakeRefusedError | ConnectFailedError:
-    """What was answered instead of a handshake, without the token."""
+def refusal(
+    why: Exception, answer: HandshakeStream, url: str, token: Secret | None
+) -> HandshakeRefusedError | ConnectFailedError:
+    """What was answered instead of a handshake, without the token. ``why`` is what the protocol makes of it."""
     if isinstance(why, InvalidStatus):
-        body = bytes(why.response.body or b"").decode("utf-8", "replace").strip()
-        return HandshakeRefusedError(url, why.response.status_code, short(body, token))
-    return ConnectFailedError(url, f"the answer is no WebSocket handshake ({short(str(why.__cause__ or why), token)})")
+        return refused(url, why.response.status_code, bytes(why.response.body or b""), token)
+    if answer.status:  # what it makes of a body that is not complete is no answer at all
+        return refused(url, answer.status, answer.body, token)
+    return ConnectFailedError(url, f"the answer is no WebSocket handshake ({shown(str(why.__cause__ or why), token)})")
 
 
-def short(text: str, token: Secret | None) -> str:
-    """The beginning of what a server said, without the token: some proxies answer with what they were asked."""
-    return (text if token is None else token.hidden_in(text))[:_SAMPLE]
+def refused(url: str, status: int, body: bytes, token: Secret | None) -> HandshakeRefusedError:
+    """What was answered, with the beginning of its body: some proxies answer with what they were asked."""
+    text = body[: 8 * _BODY].decode("utf-8", "replace").strip()
+    return HandshakeRefusedError(url, status, (text if token is None else token.hidden_in(text))[:_BODY])
 
 
 @cache
@@ -80,6 +123,10 @@ def system_authorities() -> ssl.SSLContext:
 
 def reason(why: BaseException) -> str:
     """What went wrong, in words that a person can act on."""
+    return shown(_reason(why))
+
+
+def _reason(why: BaseException) -> str:
     while why.__cause__ is not None:
         why = why.__cause__
     if isinstance(why, BaseExceptionGroup):
@@ -96,4 +143,5 @@ def reason(why: BaseException) -> str:
         return os.strerror(why.errno)  # its own text is another one on each backend
     if isinstance(why, anyio.EndOfStream):
         return "it hung up"
-    return str(why) or type(why).__name__
+    # What we have raised ourselves is a sentence already.
+    return str(why) if type(why) is OSError and str(why) else failure_text(why)

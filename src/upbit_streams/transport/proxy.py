@@ -8,8 +8,10 @@ from anyio.abc import ByteStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from ..exceptions import InvalidConfigError
+from ..foreign import shown
 from ..model.secret import Secret
 from .interface import Dial
+from .look_up import connect_tcp
 
 __all__ = ["through_proxy"]
 
@@ -29,12 +31,12 @@ def through_proxy(url: str) -> Dial:
         proxy_host, proxy_port = parts.hostname, parts.port or 80
     except ValueError:  # its text may have the password in it
         parts, proxy_host, proxy_port = urlsplit(""), None, 0
-    if parts.scheme != "http" or not proxy_host:
+    if parts.scheme != "http" or not proxy_host or not url.isprintable() or " " in url:
         raise InvalidConfigError("a proxy is given as http://host:port or http://user:password@host:port")
-    login = Secret(f"{unquote(parts.username)}:{unquote(parts.password or '')}") if parts.username else None
+    login = _login(unquote(parts.username), unquote(parts.password or "")) if parts.username else None
 
     async def dial(host: str, port: int) -> ByteStream:
-        stream = await anyio.connect_tcp(proxy_host, proxy_port)
+        stream = await connect_tcp(proxy_host, proxy_port)
         try:
             await stream.send(_request(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", login))
             # What comes behind the head is for whoever connects; but those wait to be spoken to first.
@@ -48,14 +50,19 @@ def through_proxy(url: str) -> Dial:
         version, _, status = answer.partition(b"\r\n")[0].decode("latin-1").partition(" ")
         if not version.startswith("HTTP/1.") or not status.startswith("2"):
             await anyio.aclose_forcefully(stream)
-            raise OSError(f"the proxy refused ({status[:100]})")
+            raise OSError(f"the proxy refused ({shown(status, login)})")
         return stream
 
     return dial
 
 
+def _login(user: str, password: str) -> Secret:
+    """What goes into the header. The proxy may repeat it, or what it stands for."""
+    return Secret(b64encode(f"{user}:{password}".encode()).decode(), beside=(Secret(password),))
+
+
 def _request(target: str, login: Secret | None) -> bytes:
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
     if login is not None:
-        lines.append(f"Proxy-Authorization: Basic {b64encode(login.reveal().encode()).decode()}")
+        lines.append(f"Proxy-Authorization: Basic {login.reveal()}")
     return "\r\n".join([*lines, "", ""]).encode()

@@ -16,10 +16,12 @@ from websockets.headers import build_host
 from websockets.uri import WebSocketURI
 
 from ..exceptions import ConnectFailedError, ConnectionLostError, HandshakeRefusedError, InvalidConfigError
+from ..foreign import shown
 from ..model.config import Config, check_login
 from ..model.secret import Secret
+from .handshake import HandshakeStream
 from .interface import Dial
-from .opening import ENDED, check_verifies, encrypted, parsed, reason, short, system_authorities
+from .opening import check_verifies, opened, parsed, reason, refused
 
 if TYPE_CHECKING:
     from .trio_stream import TrioStream
@@ -56,7 +58,7 @@ async def connect(
     websocket = TrioWebSocket(config)
     try:
         with anyio.fail_after(config.connect_timeout):
-            stream = await _dialled(url, uri, ssl_context, dial)
+            stream = await opened(uri, url, ssl_context, dial)
             await websocket._open(stream, url, uri, token)
     except TimeoutError:
         raise ConnectFailedError(url, f"no answer within {config.connect_timeout:g} s") from None
@@ -73,14 +75,6 @@ def _check_possible() -> None:
         ) from None
     if not trio.lowlevel.in_trio_run():
         raise InvalidConfigError("trio-websocket runs on trio only; on asyncio, use the default connector")
-
-
-async def _dialled(url: str, uri: WebSocketURI, ssl_context: ssl.SSLContext | None, dial: Dial | None) -> ByteStream:
-    try:
-        stream: ByteStream = await (dial or anyio.connect_tcp)(uri.host, uri.port)
-        return await encrypted(stream, uri.host, ssl_context or system_authorities()) if uri.secure else stream
-    except (*ENDED, ValueError) as why:
-        raise ConnectFailedError(url, reason(why)) from why
 
 
 class TrioWebSocket:
@@ -151,7 +145,8 @@ class TrioWebSocket:
 
         from .trio_stream import TrioStream
 
-        adapted = self._stream = TrioStream(stream)
+        handshake = HandshakeStream(stream)
+        adapted = self._stream = TrioStream(handshake)
         adapted.before_read = self._count_fragments
         # The library and its frames keep this very list. It is emptied once it was sent, or was not.
         headers = [] if token is None else [(b"Authorization", f"Bearer {token.reveal()}".encode())]
@@ -168,7 +163,8 @@ class TrioWebSocket:
         if self._connection is None:
             self._scope.cancel()
             await self._ended.wait()
-            raise self._refusal(url, adapted, token)
+            raise self._refusal(url, adapted, handshake, token)
+        adapted.wrapped = stream
 
     async def _host(self, stream: "TrioStream", uri: WebSocketURI, headers: list[tuple[bytes, bytes]]) -> None:
         """Hold the nursery in which the library reads."""
@@ -258,16 +254,17 @@ class TrioWebSocket:
             scope.cancel()
 
     def _refusal(
-        self, url: str, stream: "TrioStream", token: Secret | None
+        self, url: str, stream: "TrioStream", answer: HandshakeStream, token: Secret | None
     ) -> HandshakeRefusedError | ConnectFailedError:
         from trio_websocket import ConnectionRejected
 
         for failure in self._failures:
             if isinstance(failure, ConnectionRejected):
-                body = (failure.body or b"").decode("utf-8", "replace").strip()
-                return HandshakeRefusedError(url, failure.status_code, short(body, token))
+                return refused(url, failure.status_code, failure.body or answer.body, token)
+        if answer.status:
+            return refused(url, answer.status, answer.body, token)
         why = stream.failure or "it broke off"
-        return ConnectFailedError(url, f"the answer is no WebSocket handshake ({short(why, token)})")
+        return ConnectFailedError(url, f"the answer is no WebSocket handshake ({shown(why, token)})")
 
     def _lost(self) -> ConnectionLostError:
         closed = self._connection.closed

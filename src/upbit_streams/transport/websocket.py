@@ -19,8 +19,9 @@ from websockets.protocol import CONNECTING, OPEN, Protocol
 from ..exceptions import ConnectFailedError, ConnectionLostError
 from ..model.config import Config, check_login
 from ..model.secret import Secret
+from .handshake import HandshakeStream
 from .interface import Dial
-from .opening import ENDED, check_verifies, encrypted, parsed, reason, refusal, system_authorities
+from .opening import ENDED, check_verifies, opened, parsed, reason, refusal
 
 __all__ = ["WebSocket", "connect", "quiet"]
 
@@ -284,12 +285,8 @@ async def _connect(
     url: str, config: Config, token: Secret | None, ssl_context: ssl.SSLContext | None, dial: Dial | None
 ) -> WebSocket:
     uri = parsed(url)
-    try:
-        stream: ByteStream = await (dial or anyio.connect_tcp)(uri.host, uri.port)
-        if uri.secure:
-            stream = await encrypted(stream, uri.host, ssl_context or system_authorities())
-    except (*ENDED, ValueError) as why:  # the latter for a name that no host can have
-        raise ConnectFailedError(url, reason(why)) from why
+    stream = await opened(uri, url, ssl_context, dial)
+    handshake = HandshakeStream(stream)
     try:
         protocol = ClientProtocol(
             uri,
@@ -298,13 +295,14 @@ async def _connect(
             logger=quiet,
         )
         _request(protocol, token)
-        websocket = WebSocket(protocol, stream, config.close_timeout)
+        websocket = WebSocket(protocol, handshake, config.close_timeout)
         await websocket._flush()
         # Whatever has come behind the handshake, even a goodbye, stays in the protocol for the first receive().
         while protocol.state is CONNECTING and protocol.handshake_exc is None:
             await websocket._read()
         if protocol.handshake_exc is not None:
-            raise refusal(protocol.handshake_exc, url, token)
+            raise refusal(protocol.handshake_exc, handshake, url, token)
+        websocket._stream = stream
         return websocket
     except BaseException as why:
         # What a send that was cut off has in its hands is the token.
