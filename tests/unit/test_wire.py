@@ -514,6 +514,27 @@ thread.join()
     assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
 
 
+def test_an_amount_that_is_nested_deeply_fits_into_the_stack_that_the_guide_asks_for() -> None:
+    program = """
+import threading
+from upbit_streams import Epoch, Format
+from upbit_streams.wire.decode import Decoder
+epoch = Epoch(connection="private", number=1, started_at=0.0, wall_offset=0.0, reason="first connect")
+def work():
+    for begin in ('{"type":"myOrder","price":', '{"type":"myAsset","assets":[{"balance":'):
+        frame = begin + "[" * (4096 - len(begin))
+        found, replies = Decoder(Format.DEFAULT).decode([frame.encode()], epoch, 0.0)
+        assert replies and not found
+    print("alive")
+threading.stack_size(2 * 1024 * 1024)
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)  # noqa: S603
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
+
+
 ORDER = (
     b'{"type":"myOrder","code":"KRW-BTC","uuid":"u","ask_bid":"BID","order_type":"limit","state":"wait","price":%s,'
     b'"trades_count":0,"order_timestamp":1,"timestamp":1,"stream_type":"REALTIME"}'

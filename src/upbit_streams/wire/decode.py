@@ -29,8 +29,9 @@ from .tolerant import TolerantDecoder
 
 __all__ = ["Decoder"]
 
-# A shorter frame is not nested deeply enough to take more than a part of the smallest stack, whatever is in it: the
-# strict decoder builds nothing but events, and to skip a level takes it some 50 bytes of stack.
+# The length of a frame, in bytes, from which its brackets are counted before it is decoded. A shorter one cannot be
+# nested deeply enough to need more stack than a thread has: to skip a level takes about 50 bytes of stack. Only the
+# amounts of private frames take more, about 350 bytes for a level, so a thread that decodes those needs 2 MiB of stack.
 _LONG = 4096
 
 
