@@ -253,7 +253,8 @@ class Connection:
                 self._in_trouble(ended)
             self._forget_account()
         finally:
-            await self._close(transport)
+            with anyio.move_on_after(self._config.close_timeout, shield=True):
+                await self._close(transport)
         lived = anyio.current_time() - started
         failures = next_failures(self._failures, self._config.backoff, lived, scope.was_good)
         # An end that nobody minds is no failure. It still ends a row of them, if the epoch was a success.
@@ -263,11 +264,10 @@ class Connection:
         return refused
 
     async def _close(self, transport: Transport) -> None:
-        with anyio.move_on_after(self._config.close_timeout, shield=True):
-            try:
-                await called(transport.aclose)
-            except Exception as why:  # noqa: BLE001 -- the transport may be the user's own
-                _log.warning("%s: aclose() of its transport raised %s", self.name, failure_text(why, self._token))
+        try:
+            await called(transport.aclose)
+        except Exception as why:  # noqa: BLE001 -- the transport may be the user's own
+            _log.warning("%s: aclose() of its transport raised %s", self.name, failure_text(why, self._token))
 
     @property
     def open_epoch(self) -> Epoch | None:

@@ -128,7 +128,7 @@ class EpochScope:
             try:
                 frames = await transport.receive()
             except BaseException as why:  # noqa: BLE001 -- it may be the user's own
-                raise loss_of("receive", why)  # noqa: B904 -- it has its cause
+                raise loss_of("receive", why)  # noqa: ASYNC104, B904 -- a cancellation stays one; it has its cause
             # From here to the end of publish there is no await: nobody ever sees half of a read, unless somebody has
             # chosen to let all others wait.
             received_at = anyio.current_time() + epoch.wall_offset
@@ -239,7 +239,7 @@ class EpochScope:
         try:
             await self.transport.ping()
         except BaseException as why:  # noqa: BLE001 -- as above
-            raise loss_of("ping", why)  # noqa: B904 -- it has its cause
+            raise loss_of("ping", why)  # noqa: ASYNC104, B904 -- as above
         await self.clocks.check()  # what came before the pong may have been given up
         self.heard_at = asked_at
 
@@ -248,4 +248,4 @@ class EpochScope:
         try:
             await self.transport.send(request)
         except BaseException as why:  # noqa: BLE001 -- as above
-            raise loss_of("send", why)  # noqa: B904 -- it has its cause
+            raise loss_of("send", why)  # noqa: ASYNC104, B904 -- as above

@@ -96,7 +96,7 @@ def _resolve(host: str, answer: "Future[list[str]]") -> None:
         addresses = [each for each in chain.from_iterable(zip_longest(six, four)) if each is not None]
         if not addresses:
             failure = OSError("it has no address")
-    except BaseException as why:  # noqa: BLE001 -- told to those who wait
+    except BaseException as why:  # noqa: ASYNC103, BLE001 -- in a thread, and told to those who wait
         failure = why
     with _lock:
         del _under_way[host]
