@@ -71,8 +71,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_sessionfinish() -> None:
-    if _records:
+    if RECORDS in os.environ:
         _monitoring.free_tool_id(_monitoring.PROFILER_ID)
+    if _records:
         Path(os.environ[RECORDS], f"{os.getpid()}.json").write_text(json.dumps(_records), "utf-8")
 
 
