@@ -72,6 +72,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 def pytest_sessionfinish() -> None:
     if RECORDS in os.environ:
+        _monitoring.set_events(_monitoring.PROFILER_ID, 0)
+        _monitoring.register_callback(_monitoring.PROFILER_ID, _monitoring.events.PY_START, None)
         _monitoring.free_tool_id(_monitoring.PROFILER_ID)
     if _records:
         Path(os.environ[RECORDS], f"{os.getpid()}.json").write_text(json.dumps(_records), "utf-8")
