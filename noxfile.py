@@ -3,7 +3,8 @@
 ``nox`` alone runs what must pass before a change lands, ``nox -s full`` the rest of what continuous integration runs.
 
 What is installed is pinned: ``constraints.txt`` for what this project needs, a file for each of the other clients in
-``tests/peers/constraints``. ``nox -s relock`` compiles them anew.
+``tests/peers/constraints``. ``nox -s relock`` compiles them anew. What Autobahn's suite needs on Python 2.7 is pinned
+in ``tests/autobahn``, by hand.
 """
 
 import json
@@ -35,6 +36,7 @@ FULL: dict[str, list[str]] = {
     "bench": [],
     "fuzz": [],
     "peers": [],
+    "autobahn": ["--short"],
     "soak": ["6"],
     "machines": ["--examples", "100"],
     "long": ["--hypothesis-profile=hundreds"],
@@ -49,6 +51,7 @@ HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 SUPPORTED = ("3.11", "3.12", "3.13")
 PINS = "constraints.txt"
 PEER_PINS = Path("tests/peers/constraints")
+AUTOBAHN_PINS = "tests/autobahn/constraints.txt"
 
 
 def _works(python: str | None) -> bool:
@@ -56,13 +59,18 @@ def _works(python: str | None) -> bool:
     return python is not None and subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
 
 
+def _folders_of_pyenv(version: str) -> list[Path]:
+    """Where pyenv has a Python of that version, the newest first."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    return sorted(pyenv.glob(f"{version}.*/bin"), reverse=True)
+
+
 def _found_pythons() -> list[str]:
     """The supported Pythons of this machine, those of pyenv included, and the one that runs nox."""
     found = []
-    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     for version in SUPPORTED:
         name = f"python{version}"
-        for folder in sorted(pyenv.glob(f"{version}.*/bin"), reverse=True):
+        for folder in _folders_of_pyenv(version):
             if not _works(shutil.which(name)) and _works(str(folder / name)):
                 os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
         if version == HERE or _works(shutil.which(name)):
@@ -381,3 +389,31 @@ def _environment_of_peer(session: nox.Session, name: str) -> str:
     pins = str(PEER_PINS / f"{name}.txt")
     session.run(_uv(), "pip", "install", "-q", "--python", python, "-c", pins, *needed, external=True)
     return python
+
+
+@nox.session(python=PYTHONS[-1])
+def autobahn(session: nox.Session) -> None:
+    """Let the default transport echo what Autobahn's test suite sends, beside plain websockets, on both backends.
+
+    ``--short`` after ``--`` leaves out the cases of compression, which take nearly all the time; ``--only 12.1 7.1.5``
+    chooses groups, parts of groups and cases. The suite needs a Python 2.7.
+    """
+    candidates = [shutil.which("python2.7"), *(str(folder / "python2.7") for folder in _folders_of_pyenv("2.7"))]
+    python = next((path for path in candidates if path is not None and _works(path)), None)
+    if python is None:
+        session.skip("Autobahn's test suite needs a Python 2.7, and this machine has none")
+    _install(session)
+    # uv knows no Python 2.7, and neither does the virtualenv that nox needs.
+    session.install("-q", "-c", AUTOBAHN_PINS, "virtualenv")
+    home = Path(session.virtualenv.location) / "suite"
+    programs = home / ("Scripts" if os.name == "nt" else "bin")
+    if not (programs / "python").exists():
+        session.run("virtualenv", "-q", "-p", python, str(home))
+    # Twice quiet, as pip would warn of how old all this is.
+    needed = ("-qq", "--disable-pip-version-check", "-c", AUTOBAHN_PINS, "autobahntestsuite")
+    try:
+        session.run(str(programs / "python"), "-m", "pip", "install", *needed, external=True)
+    except CommandFailed:
+        # Parts of it have to be compiled where there is no wheel of that age.
+        session.skip("Autobahn's test suite cannot be installed on this machine; what pip says is above")
+    session.run("python", "tests/autobahn/run_cases.py", str(programs / "wstest"), *session.posargs)
