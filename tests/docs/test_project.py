@@ -71,7 +71,9 @@ def test_each_of_the_other_clients_has_pins() -> None:
     assert groups == {file.stem for file in PEER_PINS}
 
 
-@pytest.mark.parametrize("file", [PINS, *PEER_PINS], ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file", [PINS, *PEER_PINS, ROOT / "tests/autobahn/constraints.txt"], ids=lambda file: str(file.relative_to(ROOT))
+)
 def test_pins_name_no_index_and_no_place_of_a_machine(file: Path) -> None:
     assert re.findall(r"://|file:|--[a-z]|(?:^|\s|@)[/~]", file.read_text("utf-8"), re.MULTILINE) == []
 
