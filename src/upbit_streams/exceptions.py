@@ -200,8 +200,8 @@ class FrameLostError(ExchangeError):
     on: read on, and ask the exchange for the present state.
 
     ``type`` and ``code`` are the data type and the market as far as they could be read, ``why`` is what is wrong with
-    the frame, and ``payload`` its bytes, at most the first 16 KiB. ``frames`` is how many it tells of: more than one
-    only if many have come and were not read. ``epoch`` is the number of the epoch.
+    the frame, and ``payload`` its bytes, without your keys if it repeats them, at most the first 16 KiB. ``frames`` is
+    how many it tells of: more than one only if many have come and were not read. ``epoch`` is the number of the epoch.
     """
 
     def __init__(self, epoch: int, type: str, code: str, why: str, payload: bytes, frames: int = 1) -> None:

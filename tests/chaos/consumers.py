@@ -6,7 +6,16 @@ import anyio
 import attrs
 from tests.support.world import wall
 
-from upbit_streams import AuthenticationError, DataType, EpochStarted, Fail, Manager, MyAssetEvent, MyOrderEvent
+from upbit_streams import (
+    AuthenticationError,
+    DataType,
+    EpochStarted,
+    Fail,
+    FrameLostError,
+    Manager,
+    MyAssetEvent,
+    MyOrderEvent,
+)
 
 from .journal import Journal
 from .numbered import SESSION, Teller
@@ -95,6 +104,10 @@ async def follow_account(
                 journal.write(f"{witness.name}: the key is refused ({refused.name})")
                 await anyio.sleep(_OPERATOR_SECONDS)
                 renew()
+                continue
+            except FrameLostError as lost:
+                # It was garbage and no event, which nobody but the exchange can know: no event may be missing for it.
+                journal.write(f"{witness.name}: a frame could not be read ({lost.why})")
                 continue
             for item in batch:
                 if isinstance(item, EpochStarted):

@@ -27,6 +27,7 @@ from .witness import Witness
 __all__ = ["DAY", "Connection", "Life", "live"]
 
 DAY = 86_400.0
+_PASSING = (" ping", " answer", " time-out")
 _CALM = 600.0
 """Before the first incident, and after the last."""
 _TRADE_SECONDS, _ACCOUNT_SECONDS = 10.0, 20.0
@@ -195,8 +196,9 @@ async def _watch(manager: Manager, witness: Witness) -> None:
 
 
 def _count() -> tuple[int, int, int]:
-    """Tasks, objects of the library, objects at all."""
+    """Tasks, objects of the library, objects at all. Tasks that wait for a pong or an answer come and go."""
     gc.collect()
     found = gc.get_objects()
     own = sum(type(one).__module__.startswith("upbit_streams") for one in found)
-    return len(anyio.get_running_tasks()), own, len(found)
+    tasks = [task for task in anyio.get_running_tasks() if not (task.name or "").endswith(_PASSING)]
+    return len(tasks), own, len(found)

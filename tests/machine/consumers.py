@@ -16,6 +16,7 @@ from upbit_streams import (
     Event,
     EventStream,
     Fail,
+    FrameLostError,
     Policy,
     ScopeError,
     StreamStatistics,
@@ -170,7 +171,7 @@ class Consumer:
                 self.drained_at = anyio.current_time()
         except anyio.WouldBlock:
             self.drained_at = anyio.current_time()
-        except AuthenticationError as why:
+        except (AuthenticationError, FrameLostError) as why:
             self.errors.append(why)
         except BackpressureError as why:
             self.errors.append(why)

@@ -239,6 +239,7 @@ class Connection:
                 counters=self.counters,
                 truth=self._truth,
                 shown=self._shown,
+                hidden=self._hidden,
                 take=self._take,
                 watchdog=self._watchdog,
             )

@@ -65,6 +65,8 @@ class EpochScope:
     truth: Truth
     shown: Callable[[str], str]
     """Makes of a text of the exchange what may be shown of it: it may have repeated a key."""
+    hidden: Callable[[str], str]
+    """Takes the secrets out of a text, and leaves all else as it is."""
     take: Callable[[Step], None]
     """Told when the first request goes out, and when it is served."""
     watchdog: Watchdog
@@ -180,7 +182,8 @@ class EpochScope:
                 raise
             done = frame.place
             kind, code, why = self.shown(frame.type), self.shown(frame.code), self.shown(frame.why)
-            self.hub.lose_frame(FrameLost(self.epoch, kind, code, why, frame.payload), at)
+            payload = self.hidden(frame.payload.decode("latin-1")).encode("latin-1")  # one character a byte, both ways
+            self.hub.lose_frame(FrameLost(self.epoch, kind, code, why, payload), at)
         return events[done:]
 
     async def _publish_slowly(self, events: Sequence[Event]) -> None:

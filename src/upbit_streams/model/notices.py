@@ -82,7 +82,7 @@ class FrameLost:
     why: str
     """What is wrong with the frame."""
     payload: bytes = attrs.field(repr=False)
-    """The frame as it came; at most its first 16 KiB."""
+    """The frame as it came, without your keys if it repeats them; at most its first 16 KiB."""
     frames: int = 1
     """How many frames this tells of. That is more than one only if many have come and were not read; they are told
     where the last one stands, of which all else is."""

@@ -30,7 +30,7 @@ __all__ = ["TrioWebSocket", "connect"]
 
 _READ_SIZE = 1 << 16
 _MOST_FRAGMENTS = 4096
-"""A message may come in so many fragments, as with the default transport."""
+"""How many fragments a message may come in, beside those that are not empty: max_message_size bounds these."""
 _NOT_UNDERSTOOD = (1002, 1007)
 """The codes with which the library tells that it could not understand what has come."""
 _END_SECONDS = 5.0
@@ -219,9 +219,13 @@ class TrioWebSocket:
     def _count_fragments(self) -> None:
         import trio
 
-        # The library bounds what they hold together, which is nothing if they are empty, and does not tell how many
-        # there are. One read brings some thousands at most, so looking between two of them is enough.
-        if len(getattr(self._connection, "_message_parts", ())) > _MOST_FRAGMENTS:
+        # The library bounds what the fragments of a message hold together, but empty ones hold nothing. It keeps a part
+        # for each fragment and for each read within one, and a read brings a byte at least, of which up to four are one
+        # character. So more parts than that are fragments. One read brings some thousands at most, so to look between
+        # two reads is enough.
+        parts: Sequence[object] = getattr(self._connection, "_message_parts", ())
+        size: int = getattr(self._connection, "_message_size", 0)
+        if len(parts) - 4 * size > _MOST_FRAGMENTS:
             self._refuse(
                 ConnectionLostError(f"the exchange sent a message in more than {_MOST_FRAGMENTS} fragments", 1009)
             )
