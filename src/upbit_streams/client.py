@@ -8,8 +8,8 @@ from .arguments import wants_of_call
 from .callbacks import Callback, OnError, Subscription
 from .engine.account import Account
 from .engine.backpressure import DropOldest, Fail, Policy
-from .engine.buffers import Buffer
 from .engine.connection import Connection
+from .engine.guarded import buffer_of
 from .engine.hub import Hub
 from .engine.idleness import Idleness
 from .exceptions import InvalidConfigError, UsageError
@@ -390,12 +390,7 @@ class Client(PrivatePull):
     def _check_policy(self, policy: Policy) -> None:
         if isinstance(policy, type) or not callable(getattr(policy, "buffer", None)):
             raise UsageError(f"{policy!r} is no back-pressure policy; a policy is, for example, DropOldest(1024)")
-        buffer = policy.buffer()
-        if not isinstance(buffer, Buffer):
-            raise UsageError(
-                f"buffer() of {policy!r} gives {buffer!r}, which is no Buffer; give a new one for each call"
-            )
-        patience = buffer.patience
+        patience = buffer_of(policy).patience
         limit = self._interests.ping_timeout
         if patience is not None and patience >= limit:
             raise InvalidConfigError(

@@ -1,8 +1,9 @@
 """Code that the user gave may raise anything and give anything: that is named, and never called our bug."""
 
+import math
 import ssl
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -15,9 +16,13 @@ from upbit_streams import (
     Config,
     ConnectionState,
     DataType,
+    Event,
+    Fifo,
     InvalidConfigError,
     Manager,
+    Outcome,
     UpbitStreamsError,
+    UsageError,
     open_manager,
 )
 from upbit_streams.testing import SimulatedExchange, memory_connector
@@ -218,3 +223,156 @@ async def test_a_connector_that_is_no_function_is_told_at_once() -> None:
     with pytest.raises(UpbitStreamsError, match="connector"):
         async with feed("wss://x"):
             pass
+
+
+class Own(Fifo):
+    """A buffer of the user's own that does something wrong in one of its methods, once ``is_wrong`` is set."""
+
+    is_wrong = False
+
+    def __init__(self, capacity: int, method: str, wrong: Callable[[], Any], patience: float | None = None) -> None:
+        super().__init__(capacity)
+        self.patience = patience
+        good = getattr(self, method)
+
+        def call(*arguments: Any) -> Any:
+            return wrong() if self.is_wrong else good(*arguments)
+
+        if method != "__len__":
+            setattr(self, method, call)
+        self.length = call if method == "__len__" else None
+
+    def put(self, event: Event, place: int) -> Outcome | None:
+        if len(self.events) >= self.capacity:
+            self.events.popleft()
+            self.events.append(event)
+            return Outcome.DROPPED_OLDEST
+        self.events.append(event)
+        return None
+
+    def __len__(self) -> int:
+        return super().__len__() if not self.is_wrong or self.length is None else self.length()
+
+
+class OwnPolicy:
+    """A policy of the user's own."""
+
+    capacity = 4
+
+    def __init__(self, method: str, wrong: Callable[[], Any], patience: float | None = None) -> None:
+        self.method = method
+        self.wrong = wrong
+        self.patience = patience
+        self.made = list[Own]()
+
+    def buffer(self) -> Own:
+        self.made.append(Own(self.capacity, self.method, self.wrong, self.patience))
+        return self.made[-1]
+
+
+METHODS = ["put", "take", "take_all", "front", "places", "oldest", "next_time", "topics", "part", "clear", "__len__"]
+_FOR_NOTICES = ("front", "places", "part")
+NONSENSE: dict[str, list[Any]] = {
+    "put": [True, "kept"],
+    "take": [3, "x"],
+    "take_all": [None, [3], [None]],
+    "front": [None, "x", 1.5],
+    "places": [None, 3, ["x"]],
+    "oldest": [3],
+    "next_time": [None, "x", -math.inf, math.nan, 0.0],
+    "topics": [None, 3, [[]]],
+    "__len__": [-1, None, 3.5, 10**9],
+}
+WRONGS: list[tuple[str, Callable[[], Any]]] = [
+    *((method, raising(error)) for method in METHODS for error in (ERRORS[0], Mute())),
+    *((method, lambda given=given: given) for method, several in NONSENSE.items() for given in several),
+]
+
+
+@pytest.mark.parametrize(("method", "wrong"), WRONGS, ids=lambda part: part if isinstance(part, str) else "")
+@pytest.mark.parametrize("notices", [False, True])
+@pytest.mark.parametrize("patience", [None, 0.5])
+async def test_a_buffer_that_breaks_ends_its_stream_and_no_other(
+    method: str, wrong: Callable[[], Any], notices: bool, patience: float | None
+) -> None:
+    """Whoever meets it: the reader, whoever receives, or whoever looks at the figures."""
+    policy, exchange = OwnPolicy(method, wrong, patience), SimulatedExchange(NumberedSource())
+    async with (
+        feed(memory_connector(exchange, wall)) as manager,
+        manager.open_client("c") as client,
+        manager.open_client("other") as other,
+        other.stream(DataType.TRADE, CODES) as neighbour,
+    ):
+        stream = client.stream(DataType.TRADE, CODES[:2], backpressure=policy, notices=notices)
+        async with stream:
+            await stream.receive()
+            policy.made[-1].is_wrong = True
+            manager.clients()
+            manager.memory_bound()
+            exchange.end_sessions(wall())
+            failure: UsageError | None = None
+            with anyio.move_on_after(20):
+                for at in range(40):
+                    await anyio.sleep(0.4)
+                    stream.widen(CODES)
+                    with suppress(anyio.WouldBlock):
+                        while True:
+                            try:
+                                if at % 2:
+                                    await stream.receive_batch()
+                                else:
+                                    await stream.receive()
+                            except UsageError as why:
+                                failure = why
+                                break
+                            if at % 3 == 0:
+                                break
+                    assert manager.clients()
+                    assert manager.health().connections
+                    assert manager.memory_bound().streams
+                    if failure is not None:
+                        break
+            # Nobody asks for the order of events where there are no notices, nor for all at once where there are.
+            is_asked = method != "clear" and not (method == "take_all" if notices else method in _FOR_NOTICES)
+            if is_asked:
+                assert failure is not None
+                assert "the back-pressure policy of this stream is broken" in str(failure)
+                assert str(failure).isprintable()
+                with pytest.raises(UsageError, match="policy of this stream is broken"):
+                    await stream.receive()
+            ledger = stream.statistics()
+            assert ledger.published == ledger.delivered + ledger.dropped + ledger.buffered
+        ledger = stream.statistics()
+        assert ledger.published == ledger.delivered + ledger.dropped + ledger.buffered
+        before = neighbour.statistics().published
+        await anyio.sleep(3)
+        assert neighbour.statistics().published > before
+        await neighbour.receive()
+
+
+@pytest.mark.parametrize(
+    ("buffer", "match"),
+    [
+        (raising(ERRORS[0]), r"buffer\(\) of the back-pressure policy .* raised ProxyError"),
+        (raising(Mute()), r"raised Mute"),
+        (lambda: None, "None, which is no Buffer"),
+        (lambda: Own(0, "put", lambda: None), "has the capacity 0"),
+        (lambda: Own(1, "put", lambda: None, math.nan), "has the patience nan"),
+    ],
+)
+async def test_a_policy_that_makes_no_buffer_is_told_where_the_stream_is_made_or_entered(
+    buffer: Callable[[], Any], match: str
+) -> None:
+    policy = OwnPolicy("put", lambda: None)
+    async with (
+        feed(exchange_connector()) as manager,
+        manager.open_client("c") as client,
+        client.stream(DataType.TRADE, CODES) as neighbour,
+    ):
+        made = client.stream(DataType.TRADE, CODES, backpressure=policy)
+        policy.buffer = buffer  # type: ignore[method-assign]
+        with pytest.raises(UsageError, match=match):
+            await made.__aenter__()
+        with pytest.raises(UsageError, match=match):
+            client.stream(DataType.TRADE, CODES, backpressure=policy)
+        await neighbour.receive()

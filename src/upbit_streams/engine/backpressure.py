@@ -11,7 +11,7 @@ from ..exceptions import InvalidConfigError
 from ..model.events import Event
 from .buffers import Buffer, Fifo, Latest, Outcome, Paced
 
-__all__ = ["Block", "Coalesce", "DropNewest", "DropOldest", "Fail", "Policy", "Throttle"]
+__all__ = ["OWN_BUFFERS", "Block", "Coalesce", "DropNewest", "DropOldest", "Fail", "Policy", "Throttle"]
 
 
 class Policy(Protocol):
@@ -154,3 +154,7 @@ class _Fails(Fifo):
             return Outcome.FAILED
         self.events.append(event)
         return None
+
+
+OWN_BUFFERS = frozenset({_DropsOldest, _DropsNewest, _Fails, Latest, Paced})
+"""The buffers of the policies here. Of any other one nobody knows what it does."""

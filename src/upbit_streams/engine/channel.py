@@ -9,12 +9,14 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from ..exceptions import BackpressureError, FrameLostError, UpbitStreamsError, UsageError
+from ..foreign import failure_text
 from ..model.epoch import Epoch
 from ..model.events import Event
 from ..model.metrics import StreamStatistics
 from ..model.notices import FrameLost, Lagged, Notice, Stale
 from .backpressure import Policy
 from .buffers import Outcome
+from .guarded import Guarded, buffer_of, named
 from .notices import Notices
 from .topics import topic_of
 
@@ -64,7 +66,9 @@ class Channel:
     )
 
     def __init__(self, policy: Policy, *, notices: Collection[type[Notice]] = ()) -> None:
-        self._buffer = policy.buffer()
+        self._buffer = buffer_of(policy)
+        if isinstance(self._buffer, Guarded):
+            self._buffer.broken = self._break
         self._notices = Notices(notices) if notices else None
         self._tells_losses = Lagged in notices
         self._put = self._buffer.put
@@ -156,7 +160,7 @@ class Channel:
             try:
                 outcome = self._put(event, self._published)
             except Exception as why:  # noqa: BLE001 -- a policy may be the user's own
-                self._break(repr(why), why)
+                self._break(failure_text(why), why)
             else:
                 if outcome is not None:
                     self._count(outcome, 0)
@@ -307,12 +311,14 @@ class Channel:
         if self._is_patient and self._is_showing and len(self._buffer) >= self._buffer.capacity:
             self._unshown[topic_of(event)] = event
             return
-        self._published += 1
         front = self._buffer.front(self._places) if self._tells_losses else 0
+        if not self._takes:
+            return  # the buffer has just turned out to be broken
+        self._published += 1
         try:
             outcome = self._put(event, self._places)
         except Exception as why:  # noqa: BLE001 -- a policy may be the user's own
-            self._break(repr(why), why)
+            self._break(failure_text(why), why)
             return
         if outcome is None:
             self._places += 1
@@ -325,7 +331,8 @@ class Channel:
             return item
         event = self._buffer.take()
         if event is None:
-            return None
+            # If the buffer has just turned out to be broken, nothing stands before the notices any more.
+            return None if self._takes else self._take_beside()
         waiting = self._published - self._delivered - self._dropped - self._coalesced - self._throttled
         self._delivered += 1
         if waiting > self._high_water:
@@ -394,10 +401,12 @@ class Channel:
                 self._missed = 1
                 self._is_plain = False
             case _:
-                self._break(f"it returned {outcome!r}, which is no Outcome")
+                self._break(f"it returned {named(outcome)}, which is no Outcome")
 
     def _break(self, what: str, why: Exception | None = None) -> None:
         """The policy, which may be the user's own, has done what none may do. That ends this stream, and no other."""
+        if self._closed:
+            return  # all that there was is counted
 
         def failure() -> UpbitStreamsError:
             error = UsageError(f"the back-pressure policy of this stream is broken, so the stream has ended: {what}")
@@ -438,7 +447,8 @@ class Channel:
             self._news = anyio.Event()
 
     def statistics(self) -> StreamStatistics:
-        buffered, oldest = self._count_waiting(), self._kept() or self._buffer.oldest()
+        # In this order: a buffer that breaks here is found empty.
+        oldest, buffered = self._kept() or self._buffer.oldest(), self._count_waiting()
         lag = 0.0 if oldest is None else anyio.current_time() + oldest.epoch.wall_offset - oldest.received_at
         blocked = sum(anyio.current_time() - begun for begun in self._blocked)
         return StreamStatistics(
@@ -460,9 +470,9 @@ class Channel:
         calls."""
         if self._closed:
             return
+        self._left = self._count_waiting()
         self._closed = True
         self._takes = self._is_plain = False
-        self._left = self._count_waiting()
         self._buffer.clear()
         self._unshown.clear()
         if self._notices is not None:
