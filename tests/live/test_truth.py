@@ -10,7 +10,7 @@ import anyio
 import attrs
 import pytest
 from anyio.lowlevel import checkpoint
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tests.support.private import open_private_world
 from tests.support.world import CODES, open_world, wall
@@ -599,6 +599,8 @@ def test_when_the_exchange_has_refused_everything_for_a_while_everything_is_serv
     pause: float,
 ) -> None:
     """What was served before, and what is wanted first while it does."""
+    # A single want that was never accepted has no other to compare it with, and is refused after a few seconds.
+    assume(len(served) != 1 or begins > 1)
 
     async def main() -> None:
         async with (
