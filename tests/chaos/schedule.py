@@ -16,11 +16,11 @@ def in_one_order(seed: int) -> Iterator[None]:
     makes that repeatable with just these two variables, and there is no other way: without the flag, tasks come in an
     order that depends on where objects lie in memory. asyncio runs tasks in the order in which they were woken.
     """
-    flag, state = trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r.getstate()
-    trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
-    trio_run._r.seed(seed)
+    flag, state = trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r.getstate()  # noqa: SLF001 -- trio's own
+    trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # noqa: SLF001 -- trio's own
+    trio_run._r.seed(seed)  # noqa: SLF001 -- trio's own
     try:
         yield
     finally:
-        trio_run._ALLOW_DETERMINISTIC_SCHEDULING = flag  # type: ignore[misc]
-        trio_run._r.setstate(state)
+        trio_run._ALLOW_DETERMINISTIC_SCHEDULING = flag  # type: ignore[misc]  # noqa: SLF001 -- trio's own
+        trio_run._r.setstate(state)  # noqa: SLF001 -- trio's own
