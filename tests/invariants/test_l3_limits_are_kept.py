@@ -12,7 +12,8 @@ from tests.support.lives import Life, enough, lives, open_live_world
 from tests.support.world import CODES, wall
 
 from upbit_streams import DataType
-from upbit_streams.rules.rate_limit import MESSAGES, RateLimit
+from upbit_streams.engine.connects import Connects
+from upbit_streams.rules.rate_limit import CONNECTS, MESSAGES, RateLimit
 from upbit_streams.testing import play
 
 Run = Callable[..., Any]
@@ -64,6 +65,35 @@ def test_l3_no_request_ever_breaks_the_limits(virtual_run: Run, life: tuple[Life
                 for window in MESSAGES:
                     beyond = sent[window.count :]
                     assert all(b - a >= window.seconds - 1e-6 for a, b in zip(sent, beyond, strict=False))
+
+    virtual_run(main)
+
+
+@enough
+@given(
+    knocks=st.lists(st.tuples(st.sampled_from([0.0, 0.0, 0.5]), st.sampled_from([0.0, 0.3, 2.0])), max_size=20),
+)
+def test_l3_those_who_want_to_connect_in_one_moment_do_not_take_the_same_turn(
+    virtual_run: Run, knocks: list[tuple[float, float]]
+) -> None:
+    """However long their handshakes take, each of which counts at its end once more."""
+
+    async def main() -> None:
+        connects, begun, [limit] = Connects(anyio.current_time), list[float](), CONNECTS
+
+        async def connect(pause: float, handshake: float) -> None:
+            await anyio.sleep(pause)
+            await connects.take_turn()
+            begun.append(anyio.current_time())
+            await anyio.sleep(handshake)
+            connects.record()
+
+        async with anyio.create_task_group() as group:
+            for pause, handshake in knocks:
+                group.start_soon(connect, pause, handshake)
+        assert len(begun) == len(knocks)
+        for first, beyond in zip(begun, begun[limit.count :], strict=False):
+            assert beyond - first >= limit.seconds - 1e-6
 
     virtual_run(main)
 
