@@ -283,17 +283,19 @@ class NotReadyError(FeedError):
         *,
         is_told: bool = False,
         spoiled: Mapping[tuple[str, str], str] = MappingProxyType({}),
+        waited: float | None = None,
     ) -> None:
         """``is_told`` is for what has no first data: it is told when something happens. ``spoiled`` has what was wrong
-        with that of which something came."""
+        with that of which something came. ``waited`` is for how many seconds ``wait_ready`` has waited for it."""
         names = ", ".join(map(_topic, missing[:5]))
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-        advice = (
-            "it is told when something happens, and 'await client.wait_for(...)' waits for that"
-            if is_told
-            else "'await client.wait_ready()' waits for the first, "
-            "and a market code the exchange does not list never gets any"
-        )
+        never = "a market code the exchange does not list never gets any"
+        if waited is not None:
+            advice = f"wait_ready() has waited {max(waited, 0.0):g} s for it" + ("" if is_told else f", and {never}")
+        elif is_told:
+            advice = "it is told when something happens, and 'await client.wait_for(...)' waits for that"
+        else:
+            advice = f"'await client.wait_ready()' waits for the first, and {never}"
         for pair in missing:
             if why := spoiled.get(pair):
                 advice = (

@@ -131,12 +131,12 @@ class Interests:
             self._connections[endpoint].check_login()
         return self._by_hub(wants)
 
-    def not_ready(self, *wants: Want) -> NotReadyError:
-        """The error that names them all."""
+    def not_ready(self, *wants: Want, waited: float | None = None) -> NotReadyError:
+        """The error that names them all, for which somebody may have ``waited`` so many seconds."""
         missing = sorted((want.type.name, want.code) for want in wants)
         is_told = not any(want.type.has_snapshot for want in wants)
         spoiled = {(want.type.name, want.code): self.connection(want).why_spoiled(want) for want in wants}
-        return NotReadyError(tuple(missing), self.state(wants[0]), is_told=is_told, spoiled=spoiled)
+        return NotReadyError(tuple(missing), self.state(wants[0]), is_told=is_told, spoiled=spoiled, waited=waited)
 
     def not_registered(
         self, kind: DataType[Any], codes: list[str], level: float, indicator: Indicator | None

@@ -96,7 +96,7 @@ class Pull:
                 self._interests.check_open()
         self._interests.check_open()
         if missing := [want for want in wants if not self._interests.hub(want).is_ready(want)]:
-            raise self._interests.not_ready(*missing)
+            raise self._interests.not_ready(*missing, waited=timeout)
 
     async def wait_for(self, predicate: Callable[[], T | None]) -> T:
         """Wait until a function of no arguments gives something true, and return that::

@@ -89,6 +89,9 @@ async def test_data_that_has_not_come_is_an_error_that_says_how_the_connection_s
             await client.wait_ready(timeout=7)
         assert anyio.current_time() - started == pytest.approx(7)
         assert missing.value.missing == (("trade", "KRW-BTC"), ("trade", "KRW-ETH"))
+        # Nobody is told to do what has just been done.
+        assert "wait_ready() has waited 7 s" in str(missing.value)
+        assert "await" not in str(missing.value)
 
 
 async def test_a_market_the_exchange_does_not_list_is_named_when_waiting_for_it_fails() -> None:
