@@ -43,6 +43,8 @@ TESTS = ("tests/unit", "tests/live")
 COPIED = ("src", "tests", "docs", "pyproject.toml")
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 WORKERS = 2
+_NO_TESTS = 5
+"""With this code pytest says that it has run none, which tells nothing about a mutant."""
 PYTEST = ("-m", "pytest", "-p", "tests.mutants.touched", "-p", "no:cacheprovider", "-q", "--hypothesis-profile=quick",
           "--hypothesis-seed=1", "-o", "faulthandler_timeout=0")  # fmt: skip
 
@@ -164,6 +166,8 @@ def proven_equivalent(mutants: Sequence[Mutant]) -> set[Mutant]:
                 f"the same in other words, look whether the proof still holds, and write it as --list shows it; "
                 f"otherwise delete it."
             )
+        if len(by_change[where, change]) > 1:
+            sys.exit(f"{change!r} stands in {where} more than once, and a proof is of one: make them differ")
         proven.update(by_change[where, change])
     return proven
 
@@ -241,7 +245,12 @@ def _kill(mutant: Mutant, tests: Sequence[str], seconds: float, copy: Path) -> O
     finally:
         _write(path, source)
     took = f"{len(tests)} tests run this line, {monotonic() - begun:.0f} s"
-    return Outcome(mutant, is_killed=code != 0, how=took if code is not None else f"time-out, {took}")
+    return Outcome(mutant, is_noticed(code), took if code is not None else f"time-out, {took}")
+
+
+def is_noticed(code: int | None) -> bool:
+    """Whether tests that ended so have noticed a change; None is that they did not end."""
+    return code not in (0, _NO_TESTS)
 
 
 _stamps = count(1_000_000_000)

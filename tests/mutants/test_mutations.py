@@ -1,6 +1,9 @@
 """Which changes are made to a source, and that each of them is one."""
 
+from pathlib import Path
+
 import pytest
+from tests.mutants import run
 from tests.mutants.mutations import mutants_of
 
 
@@ -52,3 +55,27 @@ def test_a_mutant_says_where_it_is_and_what_a_test_has_to_run_to_notice_it() -> 
     default = next(mutant for (where, change), mutant in found.items() if change.startswith("1 -> 2"))
     assert (default.where, default.lines) == ("A.grow", range(6, 8))
     assert str(default).startswith("x.py:6 A.grow: 1 -> 2 in ")
+
+
+@pytest.mark.parametrize(
+    ("code", "is_noticed"), [(0, False), (5, False), (1, True), (2, True), (-14, True), (None, True)]
+)
+def test_a_mutant_is_not_killed_by_tests_that_were_not_found(code: int | None, is_noticed: bool) -> None:
+    assert run.is_noticed(code) is is_noticed
+
+
+@pytest.mark.parametrize(
+    ("source", "says"), [("a = 1\nb = a\na = 1\n", "more than once"), ("a = 2\n", "not in the code any more")]
+)
+def test_a_proof_is_of_one_change_that_is_there(
+    source: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proofs = tmp_path / "equivalent.toml"
+    proofs.write_text(
+        '[[equivalent]]\nwhere = "(module)"\nchange = "1 -> 2 in a = 1"\nbecause = "It is so."\n', "utf-8"
+    )
+    monkeypatch.setattr(run, "EQUIVALENT", proofs)
+    with pytest.raises(SystemExit, match=says):
+        run.proven_equivalent(list(mutants_of("x.py", source)))
+    [proven] = run.proven_equivalent(list(mutants_of("x.py", "a = 1\n")))
+    assert proven.change == "1 -> 2 in a = 1"
