@@ -1,7 +1,7 @@
 """The tasks that look after a manager, and what it tells of its health: on both backends, in virtual time."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import anyio
@@ -23,7 +23,7 @@ from upbit_streams import (
     NotReadyError,
 )
 from upbit_streams.engine import keepers
-from upbit_streams.rules.health import worst
+from upbit_streams.rules.health import window_start, worst
 from upbit_streams.testing import Drop, Fault, Garbage, Refusal, play, settle, strategies
 from upbit_streams.wire.encode import encode
 
@@ -178,7 +178,16 @@ async def test_a_key_that_is_refused_is_an_error_and_critical_until_another_come
         assert (world.manager.health().state, world.manager.health().status) == (G.ACTIVE, H.HEALTHY)
 
 
-async def test_rates_are_those_of_what_the_exchange_sends_and_the_window_moves_every_10_seconds() -> None:
+async def test_rates_are_those_of_what_the_exchange_sends_and_the_window_moves_every_10_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept: list[int] = []
+
+    def noting(times: Sequence[float], now: float) -> int:
+        kept.append(len(times))
+        return window_start(times, now)
+
+    monkeypatch.setattr(keepers, "window_start", noting)
     async with open_world(interval=0.5) as world, world.manager.open_client("strategy") as client:
         manager, windows = world.manager, list[float]()
         assert manager.metrics().messages_per_second == 0
@@ -205,7 +214,8 @@ async def test_rates_are_those_of_what_the_exchange_sends_and_the_window_moves_e
         assert all(60 <= window <= 70 for window in windows[13:])
         assert any(window > 64 for window in windows)
         await anyio.sleep(1000)
-        assert len(manager._keepers._samples) <= 8, "no more than a window needs"
+        manager.metrics()
+        assert kept[-1] <= 8, "no more than a window needs"
 
 
 async def test_uptime_and_reconnects_are_those_of_the_connection() -> None:

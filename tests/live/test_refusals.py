@@ -9,7 +9,7 @@ import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.world import CODES, open_world, wall
+from tests.support.world import CODES, NumberedSource, open_world, wall
 
 from upbit_streams import (
     Backoff,
@@ -21,8 +21,20 @@ from upbit_streams import (
     InvalidConfigError,
     ReconnectFailedError,
     Secret,
+    open_manager,
 )
-from upbit_streams.testing import Ban, Close, Drop, Fault, Refusal, TooManyConnects, play, strategies
+from upbit_streams.testing import (
+    Ban,
+    Close,
+    Drop,
+    Fault,
+    Refusal,
+    SimulatedExchange,
+    TooManyConnects,
+    memory_connector,
+    play,
+    strategies,
+)
 from upbit_streams.transport.interface import Connector, Transport
 
 Run = Callable[..., Any]
@@ -97,24 +109,29 @@ async def test_blocks_that_do_not_say_how_long_are_waited_out_longer_and_longer(
 
 
 @pytest.mark.anyio
-async def test_two_that_are_refused_at_once_are_refused_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_two_that_are_refused_at_once_are_refused_once() -> None:
     """Else the second would wait twice as long, and so would the first, with which it shares the limit."""
-    async with open_world(backoff=_EAGER, url="wss://memory") as world, world.manager.open_client("s") as client:
-        account = world.exchange.open_account()
-        world.manager.set_credentials(Credentials(account.access_key, account.secret_key.reveal()))
-        world.exchange.refusal = Refusal(418, "I'm a teapot")
-        for connection in world.manager._connections.values():
-            monkeypatch.setattr(connection, "_connector", partial(_slow, connection._connector))
+    exchange = SimulatedExchange(NumberedSource())
+    account = exchange.open_account()
+    exchange.refusal = Refusal(418, "I'm a teapot")
+    opening = open_manager(
+        Config(url="wss://memory", backoff=_EAGER),
+        credentials=Credentials(account.access_key, account.secret_key.reveal()),
+        connector=partial(_slow, memory_connector(exchange, wall)),
+        wall=wall,
+        draw=lambda: 0.5,
+    )
+    async with opening as manager, manager.open_client("s") as client:
         await client.register_interest(DataType.TRADE, CODES)
         await client.register_interest(DataType.MY_ASSET)
         await anyio.sleep(29)
-        assert len(world.exchange.connects) == 2
+        assert len(exchange.connects) == 2
         await anyio.sleep(2)
-        assert len(world.exchange.connects) == 4
+        assert len(exchange.connects) == 4
         await anyio.sleep(58)
-        assert len(world.exchange.connects) == 4
+        assert len(exchange.connects) == 4
         await anyio.sleep(3)
-        assert len(world.exchange.connects) == 6
+        assert len(exchange.connects) == 6
 
 
 async def _slow(connector: Connector, url: str, config: Config, token: Secret | None) -> Transport:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, NoReturn
 
 import anyio
@@ -25,6 +26,7 @@ from upbit_streams.engine.connection import Connection
 from upbit_streams.engine.epoch_scope import EpochScope
 from upbit_streams.engine.hub import Hub
 from upbit_streams.engine.reconciler import Reconciler
+from upbit_streams.engine.service import open_service
 from upbit_streams.engine.watchdog import Watchdog
 from upbit_streams.testing import (
     Ban,
@@ -109,6 +111,13 @@ SITUATIONS = [
 ]
 
 
+async def _cut_in_the_end(wires: Wires) -> None:
+    """Cut all wires, so that whoever takes too long is told of here, and does not wait for ever."""
+    await anyio.sleep(100)
+    for wire in wires.open:
+        wire.reset()
+
+
 @asynccontextmanager
 async def in_the_middle(situation: Situation, left_at: list[float]) -> AsyncIterator[tuple[Manager, Any]]:
     """A manager in this situation with all three of its connections, and a stream of it. Notes when it was left, and
@@ -116,15 +125,7 @@ async def in_the_middle(situation: Situation, left_at: list[float]) -> AsyncIter
     tasks = {task.id for task in anyio.get_running_tasks()}
     exchange = SimulatedExchange(NumberedSource(0.5))
     account = exchange.open_account()
-    async with open_wires(exchange, wall) as wires:
-
-        async def cut_in_the_end() -> None:
-            """So that whoever takes too long is told of here, and does not wait for ever."""
-            await anyio.sleep(100)
-            for wire in wires.open:
-                wire.reset()
-
-        wires._tasks.start(cut_in_the_end, "scissors")
+    async with open_wires(exchange, wall) as wires, open_service(partial(_cut_in_the_end, wires), "scissors"):
         situation.before(wires, exchange)
         try:
             async with open_manager(
@@ -143,7 +144,7 @@ async def in_the_middle(situation: Situation, left_at: list[float]) -> AsyncIter
                     yield manager, trades
         finally:
             assert anyio.current_time() - left_at[0] <= situation.seconds + 0.01
-            assert all(wire.down._abandoned for wire in wires.open), "a socket is still open"
+            assert all(wire.down.is_abandoned for wire in wires.open), "a socket is still open"
     assert {task.id for task in anyio.get_running_tasks()} == tasks
 
 

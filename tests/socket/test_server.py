@@ -380,9 +380,10 @@ class Cracked(NumberedSource):
         take = feed.take
 
         def crash(now: float) -> list[Event]:
-            if "KRW-ETH" in feed._keys:
+            events = take(now)
+            if any(event.code == "KRW-ETH" for event in events):
                 raise ZeroDivisionError
-            return take(now)
+            return events
 
         feed.take = crash  # type: ignore[method-assign]
         return feed

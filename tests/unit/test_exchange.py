@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 from unittest.mock import Mock
+from weakref import WeakSet
 
 import pytest
 from hypothesis import given
@@ -25,6 +26,7 @@ from upbit_streams.testing import (
     SimulatedExchange,
     backlog,
 )
+from upbit_streams.testing.sources import Feed
 
 START = 1_795_000_000.0
 CODES = ("KRW-BTC", "KRW-ETH", "BTC-ETH")
@@ -611,8 +613,18 @@ def test_faults_strike_sessions_in_the_order_of_their_connects_so_that_a_run_can
     assert exchange.sessions_of(Endpoint.PRIVATE) == ()
 
 
-def test_a_closed_session_says_nothing_and_hears_nothing_however_long_somebody_keeps_it() -> None:
-    source = MarketSource(MarketSimulation(codes=CODES, rate=100.0, start_ms=int(START * 1000)))
+def test_a_closed_session_says_nothing_and_hears_nothing_however_long_somebody_keeps_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source, feeds = MarketSource(MarketSimulation(codes=CODES, rate=100.0, start_ms=int(START * 1000))), WeakSet[Feed]()
+    open_feed = source.open
+
+    def noting() -> Feed:
+        feed = open_feed()
+        feeds.add(feed)
+        return feed
+
+    monkeypatch.setattr(source, "open", noting)
     exchange = SimulatedExchange(source)
     kept = [exchange.connect(START) for _ in range(3)]
     for session in kept:
@@ -626,7 +638,7 @@ def test_a_closed_session_says_nothing_and_hears_nothing_however_long_somebody_k
         session.receive(START + 5, request(want("trade", *CODES)))
         assert (session.take(START + 5), session.ended(START + 5) is not None) == ([], True)
     assert exchange.sessions == {other}
-    assert len(source._feeds) == 1
+    assert len(feeds) == 1
 
 
 def test_a_session_that_falls_too_far_behind_is_dropped_after_all_up_to_the_gap(

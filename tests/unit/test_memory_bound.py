@@ -394,7 +394,7 @@ def test_b1_what_others_wanted_is_counted_until_it_is_gone(virtual_run: Run) -> 
             assert deep_bytes([route.latest, route.change, route.before]) <= bound.pool
             assert bound == both
         # What waits in the buffer was trimmed before.
-        assert bound.streams == alone.streams >= deep_bytes(channel._buffer.take_all()) > 0
+        assert bound.streams == alone.streams >= deep_bytes(await channel.receive_batch()) > 0
         # Who has left leaves it to whoever comes back, for a while.
         hub.detach([shallow], channel)
         hub.let_go(shallow, 100)
@@ -616,7 +616,7 @@ def test_b1_what_a_stream_was_narrowed_by_is_counted(virtual_run: Run) -> None:
         told = hub.holders()[2][channel].told
         assert {len(ids) for ids in told.values()} == {100}
         bound = bound_of([hub]).streams
-        assert deep_bytes(channel._buffer.take_all()) + deep_bytes(told) <= bound
+        assert deep_bytes(await channel.receive_batch()) + deep_bytes(told) <= bound
         assert bound >= 3 * event_bytes(DataType.ORDERBOOK)
         hub.detach([], channel)
         assert bound_of([hub]).streams == 0
@@ -638,7 +638,7 @@ def test_b1_what_waits_for_room_outside_a_buffer_is_counted(virtual_run: Run) ->
             hub.attach(few, channel)
             before = bound_of([hub]).streams
             hub.detach(few, channel, stays=True)
-            assert deep_bytes(channel._unshown) <= bound_of([hub]).streams <= before
+            assert deep_bytes(channel.unshown) <= bound_of([hub]).streams <= before
         assert len(channel.unshown) == 39
 
     virtual_run(look)

@@ -1,7 +1,7 @@
 """One consumer's channel: between the hub, which never waits for it, and whoever receives."""
 
 import math
-from collections.abc import Callable, Collection, Generator, Hashable
+from collections.abc import Callable, Collection, Generator, Hashable, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -138,9 +138,9 @@ class Channel:
         return self._buffer.topics()
 
     @property
-    def unshown(self) -> Collection[Hashable]:
-        """The topics whose present state has found no room yet."""
-        return self._unshown.keys()
+    def unshown(self) -> Mapping[Hashable, Event]:
+        """By topic, the present states that have found no room yet."""
+        return self._unshown
 
     @property
     def is_holding(self) -> bool:

@@ -53,6 +53,11 @@ class Direction:
         self._stalled_until = -math.inf
         self._changed = anyio.Event()
 
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether the receiver has closed its end, and takes nothing more."""
+        return self._abandoned
+
     def stall(self, seconds: float = math.inf) -> None:
         """Let nothing arrive for so many seconds from now, or until :meth:`resume`. Nothing is lost."""
         self._stalled_until = anyio.current_time() + seconds
