@@ -273,7 +273,7 @@ CRASHES: list[tuple[Any, str, Any]] = [
     (Hub, "confirmed", _crash_now),
     (Hub, "ended", _crash_now),
     (Connection, "_connect", _crash),
-    (Connection, "_begin_epoch", _crash_now),
+    (connection_module, "Epoch", _crash_now),
     (Connection, "_pause", _crash_now),
     (Connection, "_give_up", _crash),
     (connection_module, "delay", _crash_now),

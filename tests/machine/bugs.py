@@ -1,19 +1,19 @@
 """Bugs to be put into the library, one at least for most invariants, to see that the machine finds them."""
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import anyio
-import attrs
 import pytest
 
 from upbit_streams import Coalesce, Policy, Throttle
+from upbit_streams.engine import connection as connection_module
 from upbit_streams.engine.buffers import Latest, Outcome, Paced
 from upbit_streams.engine.channel import Channel
-from upbit_streams.engine.connection import Connection
+from upbit_streams.engine.connects import Connects
 from upbit_streams.engine.hub import Hub
+from upbit_streams.engine.notices import Notices
 from upbit_streams.engine.reconciler import Reconciler
 from upbit_streams.engine.topics import topic_of
 from upbit_streams.model.epoch import Epoch
@@ -24,15 +24,10 @@ __all__ = ["BUGS", "BUGS_OF_POLICIES"]
 
 
 def _epoch_numbers_leave_one_out(patch: pytest.MonkeyPatch) -> None:
-    begin = Connection._begin_epoch
+    def skipping(*, number: int, **rest: Any) -> Epoch:
+        return Epoch(number=number + (number > 1), **rest)
 
-    def skipping(connection: Connection, now: float) -> Epoch:
-        epoch = begin(connection, now)
-        if epoch.number > 1:
-            epoch = connection._epoch = attrs.evolve(epoch, number=epoch.number + 1)
-        return epoch
-
-    patch.setattr(Connection, "_begin_epoch", skipping)
+    patch.setattr(connection_module, "Epoch", skipping)
 
 
 def _the_first_read_is_stamped_with_the_epoch_before(patch: pytest.MonkeyPatch) -> None:
@@ -47,7 +42,7 @@ def _the_first_read_is_stamped_with_the_epoch_before(patch: pytest.MonkeyPatch) 
 
 
 def _the_last_change_of_an_epoch_comes_again_within_the_next(patch: pytest.MonkeyPatch) -> None:
-    take, changes = Hub._take, dict[Any, Event]()
+    take, changes = Hub.accept, dict[Any, Event]()
 
     def late(hub: Hub, route: Any, event: Event) -> bool:
         is_news = take(hub, route, event)
@@ -58,7 +53,7 @@ def _the_last_change_of_an_epoch_comes_again_within_the_next(patch: pytest.Monke
                 put(old)
         return is_news
 
-    patch.setattr(Hub, "_take", late)
+    patch.setattr(Hub, "accept", late)
 
 
 def _what_finds_a_full_buffer_is_lost_and_not_counted(patch: pytest.MonkeyPatch) -> None:
@@ -73,7 +68,7 @@ def _what_finds_a_full_buffer_is_lost_and_not_counted(patch: pytest.MonkeyPatch)
 
 
 def _the_pool_returns_to_the_epoch_before(patch: pytest.MonkeyPatch) -> None:
-    take, older = Hub._take, dict[Any, Event]()
+    take, older = Hub.accept, dict[Any, Event]()
 
     def take_back(hub: Hub, route: Any, event: Event) -> bool:
         before = route.latest
@@ -84,7 +79,7 @@ def _the_pool_returns_to_the_epoch_before(patch: pytest.MonkeyPatch) -> None:
             route.latest = older[route]  # with the next event it is a newer one again
         return is_news
 
-    patch.setattr(Hub, "_take", take_back)
+    patch.setattr(Hub, "accept", take_back)
 
 
 def _nothing_is_asked_for_after_a_reconnect(patch: pytest.MonkeyPatch) -> None:
@@ -99,41 +94,38 @@ def _nothing_is_asked_for_after_a_reconnect(patch: pytest.MonkeyPatch) -> None:
 
 
 def _a_notice_stands_behind_the_first_event(patch: pytest.MonkeyPatch) -> None:
-    begin = Channel.begin
+    begin = Notices.begin
 
-    def behind(channel: Channel, epoch: Epoch, at: float) -> None:
-        begin(channel, epoch, at)
-        notices = channel._notices
-        if notices is not None and notices._waiting and notices._waiting[-1][0] == channel._places:
-            place, notice = notices._waiting.pop()
-            notices._waiting.append((place + 1, notice))
+    def behind(notices: Notices, epoch: Epoch, at: float, place: int, waiting: Sequence[int]) -> None:
+        begin(notices, epoch, at, place + 1, waiting)
 
-    patch.setattr(Channel, "begin", behind)
+    patch.setattr(Notices, "begin", behind)
 
 
 def _the_trade_that_a_snapshot_repeats_is_not_recognised(patch: pytest.MonkeyPatch) -> None:
-    take = Hub._take
+    take = Hub.accept
 
     def forgetful(hub: Hub, route: Any, event: Event) -> bool:
         if route.recent is not None:
             route.recent.clear()
         return take(hub, route, event)
 
-    patch.setattr(Hub, "_take", forgetful)
+    patch.setattr(Hub, "accept", forgetful)
 
 
 def _who_is_told_to_stay_away_connects_again(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Connection, "_heed", lambda connection, refused: None)
+    patch.setattr(Connects, "block", lambda connects, seconds_after: None)
 
 
 def _a_new_epoch_takes_the_place_of_the_old_one(patch: pytest.MonkeyPatch) -> None:
     put = Latest.put
 
     def keeping(buffer: Latest, event: Event, place: int) -> Outcome | None:
-        earlier = buffer._waiting.get(topic_of(event))
-        if earlier is None:
+        topic = topic_of(event)
+        if topic not in buffer.topics():
             return put(buffer, event, place)
-        buffer._waiting[topic_of(event)] = earlier[0], event
+        for at, earlier in list(zip(buffer.places(place), buffer.take_all(), strict=True)):
+            put(buffer, event if topic_of(earlier) == topic else earlier, at)
         return Outcome.COALESCED
 
     patch.setattr(Latest, "put", keeping)
@@ -143,8 +135,12 @@ def _what_comes_before_its_time_never_does(patch: pytest.MonkeyPatch) -> None:
     put = Paced.put
 
     def impatient(buffer: Paced, event: Event, place: int) -> Outcome | None:
-        taken = buffer._taken.get(topic_of(event), -math.inf)
-        return Outcome.THROTTLED if anyio.current_time() < taken + buffer._interval else put(buffer, event, place)
+        is_alone = not len(buffer)
+        outcome = put(buffer, event, place)
+        if is_alone and buffer.next_time() > anyio.current_time():
+            buffer.clear()
+            return Outcome.THROTTLED
+        return outcome
 
     patch.setattr(Paced, "put", impatient)
 

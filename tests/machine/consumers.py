@@ -22,6 +22,7 @@ from upbit_streams import (
     StreamStatistics,
     Subscription,
 )
+from upbit_streams.engine.channel import Channel
 
 __all__ = ["Asked", "Away", "Component", "Consumer", "Holding", "joined"]
 
@@ -108,6 +109,8 @@ class Consumer:
     """Where it puts what it gets: one list for all consumers, in the order in which they got it."""
     stream: EventStream[Any] | None = None
     subscription: Subscription[Any] | None = None
+    channels: list[Channel] = attrs.field(factory=list)
+    """Its channel, once there is one."""
     stack: AsyncExitStack = attrs.field(factory=AsyncExitStack)
     since: dict[Topic, int] = attrs.field(factory=dict)
     """How many events of each of its topics had come when it began to ask for that."""

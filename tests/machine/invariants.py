@@ -264,10 +264,9 @@ class Invariants:
                 # What stands behind a loss that was told waits beside the buffer.
                 most = capacity + (consumer.asked.notices is True)
                 assert ledger.buffered <= most, f"B1: {ledger} of a buffer of {capacity}"
-                stream = consumer.stream if consumer.stream is not None else consumer.subscription._stream  # type: ignore[union-attr]
-                assert stream._channel is not None
+                assert len(consumer.channels) == 1
                 # Between two events there is one place, with a few notices at most.
-                notices = len(stream._channel._notices or ())
+                notices = consumer.channels[0].waiting_notices
                 most = (4 + consumer.most_topics) * (capacity + 1)
                 assert notices <= most, f"B1: {notices} notices wait before {ledger}"
         for endpoint in Endpoint:
@@ -319,8 +318,7 @@ class Invariants:
         limit = self._world.config.close_timeout
         assert after.seconds <= limit + _ROUNDING, f"L1: to leave took {after.seconds} s, and may take {limit}"
         for consumer in self._world.consumers():
-            stream = consumer.stream or (consumer.subscription and consumer.subscription._stream)
-            assert not stream or stream._channel is None or stream._channel._closed, "L1: a channel is still open"
+            assert all(channel.is_closed for channel in consumer.channels), "L1: a channel is still open"
 
     def _of(self, consumer: Consumer) -> _Seen:
         return self._seen.setdefault(consumer.number, _Seen())

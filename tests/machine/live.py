@@ -11,13 +11,14 @@ from anyio.abc import TaskStatus
 from anyio.lowlevel import checkpoint
 from tests.machine.consumers import Asked, Away, Component, Consumer, Topic, joined
 from tests.support.market import Stamp, StampedMarket, asset_event, order_event, stamp_of_frame
-from tests.support.noted import hub_of, opened, routes_of
+from tests.support.noted import hub_of, noted, opened, routes_of
 from tests.support.private import credentials_of
 from tests.support.stepping import Handover
 from tests.support.tap import Life, Tap
 from tests.support.world import wall
 
 from upbit_streams import Backoff, Config, DataType, Endpoint, Manager, ScopeError, open_manager
+from upbit_streams.engine.channel import Channel
 from upbit_streams.engine.connection import Connection
 from upbit_streams.engine.hub import Hub
 from upbit_streams.testing import Account, Fault, SimulatedExchange, memory_connector, play, settle
@@ -197,7 +198,8 @@ class LiveWorld:
         consumer = self._consumer(component, asked)
         consumer.stream = stream
         self._note_change()
-        await consumer.stack.enter_async_context(stream)
+        with noted(Channel) as consumer.channels:
+            await consumer.stack.enter_async_context(stream)
 
     async def subscribe(self, which: int, asked: Asked) -> None:
         """Have a function called with what is asked for."""
@@ -206,9 +208,10 @@ class LiveWorld:
         consumer = self._consumer(component, asked)
         subscribe = getattr(component.client, f"subscribe_{asked.kinds[0].replace('myO', 'my_o')}")
         callback = consumer.call if asked.callback_takes else consumer.take
-        consumer.subscription = await subscribe(
-            asked.codes, callback, on_error=consumer.errors.append, backpressure=asked.policy
-        )
+        with noted(Channel) as consumer.channels:
+            consumer.subscription = await subscribe(
+                asked.codes, callback, on_error=consumer.errors.append, backpressure=asked.policy
+            )
         await self._settle()
 
     async def read(self, which: int, how: str, amount: int, patience: float) -> None:
@@ -416,14 +419,14 @@ class LiveWorld:
         holds = self.hub(endpoint).holds
         wait = holds.wait
 
-        async def noted() -> None:
+        async def noting() -> None:
             self.held_at[endpoint] = math.inf
             try:
                 await wait()
             finally:
                 self.held_at[endpoint] = anyio.current_time()
 
-        setattr(holds, "wait", noted)  # noqa: B010 -- as a plain assignment it is an error to the type checker
+        setattr(holds, "wait", noting)  # noqa: B010 -- as a plain assignment it is an error to the type checker
 
     def hub(self, endpoint: Endpoint) -> Hub:
         assert self.manager is not None

@@ -120,6 +120,15 @@ class Channel:
         return self._notices is not None and bool(self._notices.kinds)
 
     @property
+    def waiting_notices(self) -> int:
+        """How many notices, losses and lost frames wait between the events, and beside the buffer one event at most."""
+        return 0 if self._notices is None else len(self._notices)
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
+
+    @property
     def published(self) -> int:
         return self._published
 

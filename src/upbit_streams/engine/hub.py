@@ -392,10 +392,10 @@ class Hub:
             find_key = KEYS.get(event.type)
             key = event.code if find_key is None else find_key(event)
             found = routes[event.type]
-            taken = self._take(found[key], event) if key in found else None
+            taken = self.accept(found[key], event) if key in found else None
             # Beside those who want one market of a type there may be some who want all.
             if key != "" and "" in found:
-                taken = self._take(found[""], event) or taken
+                taken = self.accept(found[""], event) or taken
             if taken is None:
                 self.unwanted += 1
             elif taken:
@@ -408,7 +408,7 @@ class Hub:
         """These were read and will not be handed out, as their epoch is over."""
         self.late += len(events)
 
-    def _take(self, route: Route, event: Event) -> bool:
+    def accept(self, route: Route, event: Event) -> bool:
         """Hand one event to those who want it. Tells whether it was news to anybody."""
         if route.awaited and event.stream_type == "SNAPSHOT":
             route.awaited -= 1
