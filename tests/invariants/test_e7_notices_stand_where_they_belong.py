@@ -26,7 +26,7 @@ from upbit_streams import (
     Policy,
     Throttle,
 )
-from upbit_streams.testing import Drop
+from upbit_streams.testing import Delay, Drop, Fault, Stall
 
 Run = Callable[..., Any]
 ROOMS = st.integers(1, 4)
@@ -77,6 +77,40 @@ def test_e7_every_notice_stands_where_what_was_sent_says(
                     _check_losses(reader.items, world.sent)
             else:
                 assert told == 0, "the error tells it"
+
+    virtual_run(main)
+
+
+# What is on its way when the sockets end is lost; so is all that was sent while nothing came through.
+_SLOW = st.builds(
+    lambda seconds, after: [Delay(seconds=seconds, lasts=after + 1.0), Drop(after=after)],
+    st.floats(0.1, 1.5),
+    st.floats(1.0, 5.0),
+)
+_SILENT = st.builds(lambda after, lasts: [Stall(after=after, lasts=lasts)], st.floats(0.0, 3.0), st.floats(0.1, 6.0))
+LOSSES = st.lists(_SLOW | _SILENT, min_size=1, max_size=3).map(
+    lambda parts: [fault for part in parts for fault in part]
+)
+
+
+@enough
+@given(script=LOSSES)
+def test_e7_what_is_missing_has_happened_between_the_times_that_a_notice_says(
+    virtual_run: Run, script: list[Fault]
+) -> None:
+    async def main() -> None:
+        async with open_live_world(Life(script), ping_interval=1.0, ping_timeout=4.0) as world:
+            witness, reader = world.exchange.market.open(), Reader(0.0, is_batched=False)
+            async with world.manager.open_client("strategy") as client:
+                stream = client.stream(DataType.TRADE, CODES, backpressure=DropOldest(1000), notices=True)
+                await world.live_with([(stream, reader)])
+        told = [(item.missing_from, item.missing_to) for item in reader.items if isinstance(item, EpochStarted)]
+        had = {stamp_of_event(event).serial for event in reader.events}
+        for _, serial, at in witness.waiting:
+            if min(had) < serial < max(had) and serial not in had:
+                assert any(since is not None and since <= at <= until for since, until in told), (
+                    f"what happened at {at} is missing, and told was of {told}"
+                )
 
     virtual_run(main)
 
