@@ -232,7 +232,7 @@ async def test_markets_go_on_while_the_private_connection_fails(backend: str) ->
 
 async def test_reading_too_slowly_is_told(backend: str) -> None:
     """Nothing that is told once is lost in silence."""
-    small = "import upbit_streams.cli.feeds as feeds; feeds._CAPACITY = 5; from upbit_streams.cli import main; main()"
+    small = "import upbit_streams.cli.feeds as feeds; feeds.CAPACITY = 5; from upbit_streams.cli import main; main()"
     async with open_desk() as desk:
         watch = desk.watch("--my-orders", *JSON, "--backend", backend, start=("-c", small), read=False)
         await desk.private_is_served()

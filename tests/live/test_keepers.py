@@ -270,7 +270,7 @@ async def test_a_manager_says_that_it_is_shutting_down_while_it_is() -> None:
 
 
 async def test_the_cleanup_drops_orders_that_were_done_long_ago(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keepers, "_KEEP_DONE_SECONDS", 600.0)
+    monkeypatch.setattr(keepers, "KEEP_DONE_SECONDS", 600.0)
     async with open_private_world(rate=0.01) as world, world.manager.open_client("strategy") as client:
         await client.register_interest(DataType.MY_ORDER)
         await client.wait_ready()

@@ -184,7 +184,7 @@ async def test_pongs_of_an_exchange_that_answers_nothing_else_do_not_show_that_n
             await orders.receive()
             await anyio.sleep(50)
             [session] = world.exchange.sessions_of(Endpoint.PRIVATE)
-            monkeypatch.setattr(session, "_is_silent", True)
+            monkeypatch.setattr(session, "is_silent", True)
             await anyio.sleep(50)
             missed = world.account.place(wall(), "KRW-BTC", "BID", price=world.price() - 5_000_000, volume="0.1")
             told_at = wall()

@@ -162,7 +162,7 @@ async def test_a_market_that_the_exchange_does_not_have_and_does_not_list_is_no_
 async def test_what_the_exchange_has_forgotten_is_counted_told_and_asked_for_again(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watchdog, "_LOOK_SECONDS", 1e6)  # it would find what is silent, and be the first to
+    monkeypatch.setattr(watchdog, "LOOK_SECONDS", 1e6)  # it would find what is silent, and be the first to
     async with open_market() as market, market.manager.open_client("one") as client:
         await client.register_interest([DataType.TRADE, DataType.TICKER], MARKETS)
         await client.wait_ready()

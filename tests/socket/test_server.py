@@ -263,7 +263,7 @@ async def test_a_polite_close_of_the_client_is_quick_for_both() -> None:
 
 
 async def test_a_client_that_says_goodbye_while_data_flows_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "_CONNECTS_PER_SECOND", 1000)
+    monkeypatch.setattr(exchange, "CONNECTS_PER_SECOND", 1000)
     goodbye = Frame(Opcode.CLOSE, b"\x03\xe8")
     trades = [Recorded(0.0, numbered_trade("KRW-BTC", 0, 0))] * 20_000
     async with served(Replay(trades, float("inf"))) as (_, url):
@@ -347,7 +347,7 @@ def heavy(count: int) -> list[Recorded]:
 
 
 async def test_a_client_that_never_reads_is_left_and_harms_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "_WRITE_SECONDS", 0.3)
+    monkeypatch.setattr(server, "WRITE_SECONDS", 0.3)
 
     async with served(Replay(heavy(4000), float("inf"))) as (simulated, url):
         books = request({"type": "orderbook", "codes": ["KRW-BTC"]})
@@ -439,7 +439,7 @@ async def test_a_client_that_breaks_the_protocol_is_told_and_left() -> None:
 
 
 async def test_a_silent_session_is_dropped_and_pings_prevent_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "_IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(session_module, "IDLE_SECONDS", 0.3)
     async with served(still_market()) as (_, url), session(url) as silent, session(url) as pinging:
         started = anyio.current_time()
 
@@ -460,7 +460,7 @@ async def test_a_silent_session_is_dropped_and_pings_prevent_it(monkeypatch: pyt
 
 
 async def test_a_ping_in_words_is_answered_at_each_tick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "_UP_INTERVAL", 0.1)
+    monkeypatch.setattr(session_module, "UP_INTERVAL", 0.1)
     async with served(still_market()) as (_, url), session(url) as transport:
         await transport.send("PING")
         started = anyio.current_time()
@@ -472,7 +472,7 @@ async def test_a_ping_in_words_is_answered_at_each_tick(monkeypatch: pytest.Monk
 
 
 async def test_a_market_moves_while_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(server, "LOOK_SECONDS", 0.05)
     now = wall()
     source = MarketSource(MarketSimulation(codes=["KRW-BTC"], rate=1000.0, start_ms=int(now * 1000)))
     async with served(source):
@@ -526,7 +526,7 @@ async def the_end(transport: Transport) -> tuple[list[bytes], int]:
 async def test_both_fronts_say_the_same_to_the_same_script(
     script: Sequence[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_module, "_CLOSE_AFTER_ERROR", 0.01)
+    monkeypatch.setattr(session_module, "CLOSE_AFTER_ERROR", 0.01)
     for in_memory, on_socket in zip(market_and_recording(), market_and_recording(), strict=True):
         remembered = SimulatedExchange(in_memory)
         transport = await memory_connector(remembered, wall)("ws://memory", CONFIG, None)

@@ -426,7 +426,7 @@ def test_deadlock_cleans_up(backend: str) -> None:
 
 @both
 def test_many_deadlines_that_wake_nobody_are_no_deadlock(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("upbit_streams.testing.clocks._PATIENCE", 0.0)
+    monkeypatch.setattr("upbit_streams.testing.clocks.PATIENCE", 0.0)
 
     async def shielded(delay: float) -> None:
         with anyio.move_on_after(delay), anyio.CancelScope(shield=True):

@@ -644,7 +644,7 @@ def test_a_closed_session_says_nothing_and_hears_nothing_however_long_somebody_k
 def test_a_session_that_falls_too_far_behind_is_dropped_after_all_up_to_the_gap(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(backlog, "_BACKLOG", 10)
+    monkeypatch.setattr(backlog, "BACKLOG", 10)
     exchange = busy(rate=300)
     quick, slow = exchange.connect(START), exchange.connect(START)
     for session in (quick, slow):

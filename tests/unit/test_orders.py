@@ -456,7 +456,7 @@ def test_time_never_goes_back() -> None:
 
 
 def test_orders_that_have_ended_are_forgotten_beyond_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accounts, "_KEPT_ORDERS", 5)
+    monkeypatch.setattr(accounts, "KEPT_ORDERS", 5)
     world = World(quiet=True)
     kept = world.account.place(world.now, "KRW-BTC", "BID", price=1_000_000, volume=1)
     uuids = []

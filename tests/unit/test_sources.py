@@ -285,7 +285,7 @@ def test_a_feed_that_nobody_has_any_more_is_forgotten(market: MarketSource) -> N
 
 
 def test_a_feed_too_far_behind_says_so_and_has_no_gap(market: MarketSource, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("upbit_streams.testing.backlog._BACKLOG", 20)
+    monkeypatch.setattr("upbit_streams.testing.backlog.BACKLOG", 20)
     quick, slow = started(market), started(market)
     heard: list[Event] = []
     tick = 0

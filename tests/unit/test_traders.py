@@ -43,7 +43,7 @@ def test_it_trades_the_same_with_the_same_seed() -> None:
 
 
 def test_it_keeps_within_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accounts, "_KEPT_ORDERS", 20)
+    monkeypatch.setattr(accounts, "KEPT_ORDERS", 20)
     account = rich()
     trader = Trader(account)
     for second in range(120):

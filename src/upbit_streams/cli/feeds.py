@@ -25,7 +25,7 @@ Item = Event | EpochStarted | FrameLostError
 """A frame that is lost is one, since its stream goes on."""
 
 # A terminal or a pipe may pause for a while; this is how much may pile up before anything is lost, and told.
-_CAPACITY = 1 << 16
+CAPACITY = 1 << 16
 
 
 class Feeds:
@@ -100,9 +100,9 @@ async def open_feeds(
     async with AsyncExitStack() as stack:
         if private:
             markets = codes if DataType.MY_ORDER in private else ()
-            stream = client.stream(private, markets, backpressure=Fail(_CAPACITY))
+            stream = client.stream(private, markets, backpressure=Fail(CAPACITY))
             streams[Endpoint.PRIVATE] = await stack.enter_async_context(stream)
         if public:
-            quotes = client.stream(public, codes, backpressure=DropOldest(_CAPACITY), notices=False)
+            quotes = client.stream(public, codes, backpressure=DropOldest(CAPACITY), notices=False)
             streams[Endpoint.PUBLIC] = await stack.enter_async_context(quotes)
         yield Feeds(streams)

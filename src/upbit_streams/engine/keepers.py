@@ -24,7 +24,7 @@ _WATCH_SECONDS = 30.0
 _COLLECT_SECONDS = 10.0
 _CLEAN_SECONDS = 60.0
 # They are kept for whoever asks what became of an order of today.
-_KEEP_DONE_SECONDS = 86_400.0
+KEEP_DONE_SECONDS = 86_400.0
 
 
 class _MayIdle(Protocol):
@@ -134,7 +134,7 @@ class Keepers:
         while True:
             await anyio.sleep(_CLEAN_SECONDS)
             self._cleaned += sum(connection.hub.clean() for connection in self._connections)
-            self._cleaned += self._account.forget_done(self._wall() - _KEEP_DONE_SECONDS)
+            self._cleaned += self._account.forget_done(self._wall() - KEEP_DONE_SECONDS)
 
     def _sample(self) -> list[Counts]:
         return [connection.counts() for connection in self._connections]

@@ -15,7 +15,7 @@ from .patience import caught_up
 
 __all__ = ["Watchdog"]
 
-_LOOK_SECONDS = 5.0
+LOOK_SECONDS = 5.0
 
 
 @attrs.define(eq=False)
@@ -41,11 +41,11 @@ class Watchdog:
             habit.asked(anyio.current_time() + epoch.wall_offset)
         while True:
             held = self.hub.holds.seconds()
-            await anyio.sleep(_LOOK_SECONDS)
+            await anyio.sleep(LOOK_SECONDS)
             await self.clocks.check()
             await caught_up(taken)
             # A reader that waits for a consumer most of the time is behind, and nobody knows what it has yet to read.
-            is_behind = self.hub.holds.seconds() - held > _LOOK_SECONDS / 2
+            is_behind = self.hub.holds.seconds() - held > LOOK_SECONDS / 2
             if not is_behind:
                 self._look(epoch, anyio.current_time() + epoch.wall_offset)
 

@@ -16,7 +16,7 @@ from .placing import Ticket
 
 __all__ = ["Account", "Desk"]
 
-_KEPT_ORDERS = 1_000
+KEPT_ORDERS = 1_000
 """How many orders that have ended an account remembers."""
 
 
@@ -213,7 +213,7 @@ class Account:
         del self._open[order.uuid]
         self._ended.append(order.uuid)
         self._tell_order(order, state, now_ms)
-        if len(self._ended) > _KEPT_ORDERS:
+        if len(self._ended) > KEPT_ORDERS:
             forgotten = self._latest.pop(self._ended.popleft(), None)
             if forgotten is not None and forgotten.identifier is not None:
                 self._identifiers.discard(forgotten.identifier)

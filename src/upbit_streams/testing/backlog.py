@@ -7,7 +7,7 @@ from ..model.events import Event
 __all__ = ["Backlog"]
 
 # What a session may be behind before it counts as dead.
-_BACKLOG = 50_000
+BACKLOG = 50_000
 
 
 class Backlog:
@@ -19,7 +19,7 @@ class Backlog:
         self._waiting: deque[Event] = deque()
 
     def put(self, event: Event) -> None:
-        if len(self._waiting) >= _BACKLOG:
+        if len(self._waiting) >= BACKLOG:
             self.overflowed = True
         if not self.overflowed:
             self._waiting.append(event)

@@ -36,7 +36,7 @@ __all__ = ["DeadlockError", "VirtualTimeLoop", "block", "run", "settle", "virtua
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
 
-_PATIENCE = 1.0
+PATIENCE = 1.0
 """Real seconds that a run without any timer waits for a thread, a socket or a signal before it is a deadlock."""
 
 
@@ -129,7 +129,7 @@ class _IdleSelector(selectors.DefaultSelector):
         if ready or (timeout is not None and timeout <= 0) or self._loop._idle():
             return ready
         # call_soon_threadsafe() and signals write to a socket of the loop's own, so they end this wait too.
-        ready = super().select(_PATIENCE)
+        ready = super().select(PATIENCE)
         if not ready:
             raise DeadlockError(sorted(task.get_name() for task in asyncio.all_tasks(self._loop)))
         return ready
@@ -160,7 +160,7 @@ class _TrioDeadlocks:
         if root is None or trio.lowlevel.current_statistics().seconds_to_next_deadline < math.inf:
             return
         time.sleep(self.NAP)
-        if (self._quiet - 10) * self.NAP < _PATIENCE:
+        if (self._quiet - 10) * self.NAP < PATIENCE:
             return
         # The innermost nursery of the root task has the main task in it, the others have tasks of trio's own.
         blocked = list(_tasks(root.child_nurseries[-1]))

@@ -28,7 +28,7 @@ from .sources import MarketSource, Source
 
 __all__ = ["Refusal", "SimulatedExchange"]
 
-_CONNECTS_PER_SECOND = 5
+CONNECTS_PER_SECOND = 5
 
 
 class SimulatedExchange:
@@ -76,10 +76,10 @@ class SimulatedExchange:
                 login, failed = Login(endpoint, failed=str(why)), why
                 if why.name == "nonce_used":
                     self.breaches.append(f"a nonce was used twice, at {now:.3f}")
-        attempts = self._connects_of.setdefault(login.account, deque(maxlen=_CONNECTS_PER_SECOND + 1))
+        attempts = self._connects_of.setdefault(login.account, deque(maxlen=CONNECTS_PER_SECOND + 1))
         attempts.append(now)
-        if within(attempts, now, 1.0) > _CONNECTS_PER_SECOND:
-            self.breaches.append(f"more than {_CONNECTS_PER_SECOND} connects within a second at {now:.3f}")
+        if within(attempts, now, 1.0) > CONNECTS_PER_SECOND:
+            self.breaches.append(f"more than {CONNECTS_PER_SECOND} connects within a second at {now:.3f}")
             raise Refusal(429, "Too many connection requests.")
         self._check_blocks(now, endpoint)
         refusal = self.refusals.get(endpoint, self.refusal) or self.conditions.refusal(endpoint)

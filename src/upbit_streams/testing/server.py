@@ -35,8 +35,8 @@ _READ_SIZE = 1 << 16
 _HANDSHAKE_SECONDS = 10.0
 _CLOSE_SECONDS = 1.0
 # A client that takes nothing for this long is not slow but gone.
-_WRITE_SECONDS = 60.0
-_LOOK_SECONDS = 1.0
+WRITE_SECONDS = 60.0
+LOOK_SECONDS = 1.0
 
 _log = logging.getLogger("upbit_streams.testing")
 _wall = time.time  # noqa: TID251 -- a server on a real socket lives in real time
@@ -65,7 +65,7 @@ async def _keep_moving(exchange: SimulatedExchange) -> None:
     # A simulated market moves when somebody looks. One that nobody has looked at for a day would take minutes to catch
     # up, and nobody else would be served meanwhile.
     while True:
-        await anyio.sleep(_LOOK_SECONDS)
+        await anyio.sleep(LOOK_SECONDS)
         exchange.advance(_wall())
 
 
@@ -206,7 +206,7 @@ async def _serve_session(session: Session, wall: Callable[[], float], websocket:
             wakeup, now = woken, wall()
             session.touch(now - websocket.idle_seconds())
             if frames := session.take(now):
-                with anyio.fail_after(_WRITE_SECONDS):
+                with anyio.fail_after(WRITE_SECONDS):
                     await websocket.send_many(frames)
             elif (ended := session.ended(now)) is None:
                 with anyio.move_on_after(max(session.next_time() - now, 0.0)):

@@ -27,9 +27,9 @@ __all__ = ["Closing", "Login", "Session"]
 
 _MESSAGES_PER_SECOND = 5
 _MESSAGES_PER_MINUTE = 100
-_IDLE_SECONDS = 60.0
-_CLOSE_AFTER_ERROR = 0.15
-_UP_INTERVAL = 10.0
+IDLE_SECONDS = 60.0
+CLOSE_AFTER_ERROR = 0.15
+UP_INTERVAL = 10.0
 _STALL_LOOK = 0.5
 """How often a stalled session looks whether it still is, in seconds."""
 _LATE_SECONDS = 1.0
@@ -84,7 +84,8 @@ class Session:
         self._format = Format.DEFAULT
         self._pending: list[bytes] = []
         self._line = Line()
-        self._is_silent = is_silent
+        self.is_silent = is_silent
+        """Whether it sends nothing, except pongs."""
         self._unheard: list[tuple[float, str | bytes]] = []
         self._late_frames = 0
         self._held: list[tuple[float, str | bytes]] = []
@@ -129,7 +130,7 @@ class Session:
             return
         if message in ("PING", b"PING"):
             # One PING is enough for an answer at every tick of the server's clock, for the rest of the session's life.
-            self._next_up = min(self._next_up, (now // _UP_INTERVAL + 1) * _UP_INTERVAL)
+            self._next_up = min(self._next_up, (now // UP_INTERVAL + 1) * UP_INTERVAL)
         elif self._held or (self._late_frames and self._subscriptions):
             if not self._held:
                 self._held_until = now + _LATE_SECONDS
@@ -175,7 +176,7 @@ class Session:
             return self._line.next_time() if self._is_owed() else self._closing.at
         if self.stalled:
             return self._last_look + _STALL_LOOK
-        idle_at = self._last_traffic + _IDLE_SECONDS
+        idle_at = self._last_traffic + IDLE_SECONDS
         return min(self._service.next_time(), self._next_up, idle_at, self._line.next_time(), self._held_until)
 
     def ended(self, now: float) -> Closing | None:
@@ -206,7 +207,7 @@ class Session:
     def refuse(self, now: float, name: str, message: str) -> None:
         """Send an error frame, and close soon after (protocol section 6.2)."""
         self.say(msgspec.json.encode({"error": {"message": message, "name": name}}))
-        self.end(now + _CLOSE_AFTER_ERROR, 1000)
+        self.end(now + CLOSE_AFTER_ERROR, 1000)
 
     def take_next_request_late(self, frames: int) -> None:
         """The next request but the first takes effect only after so many more frames of the one before, or after a
@@ -233,12 +234,12 @@ class Session:
             self._pending += self._realtime_frames(now)
             self._take_held(now)
             if now >= self._next_up:
-                self._next_up += _UP_INTERVAL
+                self._next_up += UP_INTERVAL
                 self._pending.append(b'{"status":"UP"}')
             if self._service.overflowed:
                 self.end(now)
         frames, self._pending = self._pending, []
-        if self._is_silent:
+        if self.is_silent:
             return []
         return self._line.carry(now, frames, self._exchange.conditions.delay(self.endpoint))
 
@@ -297,7 +298,7 @@ class Session:
                 raise RequestError(refused.name, refused.message)
 
     def _drop_if_idle(self, now: float) -> None:
-        if now >= self._last_traffic + _IDLE_SECONDS and not self.stalled:
+        if now >= self._last_traffic + IDLE_SECONDS and not self.stalled:
             self.end(now)
 
     def _realtime_frames(self, now: float) -> list[bytes]:
