@@ -22,8 +22,9 @@ from upbit_streams import (
     open_manager,
 )
 from upbit_streams.engine import connection as connection_module
-from upbit_streams.engine.connection import Connection
-from upbit_streams.engine.epoch_scope import EpochScope
+from upbit_streams.engine import reconciler as reconciler_module
+from upbit_streams.engine.clocks import Clocks
+from upbit_streams.engine.connects import Connects
 from upbit_streams.engine.hub import Hub
 from upbit_streams.engine.reconciler import Reconciler
 from upbit_streams.engine.service import open_service
@@ -42,6 +43,7 @@ from upbit_streams.testing import (
     memory_connector,
     open_wires,
 )
+from upbit_streams.wire.decode import Decoder
 
 CONFIG = Config(url="ws://localhost/websocket/v1", backoff=Backoff(initial=8.0, maximum=8.0), ping_interval=2.0)
 
@@ -261,21 +263,21 @@ def _crash_now(bug: BaseException) -> Callable[..., NoReturn]:
 
 
 CRASHES: list[tuple[Any, str, Any]] = [
-    (EpochScope, "_read", _crash),
-    (EpochScope, "_keep_alive", _crash),
+    (Decoder, "decode", _crash_now),
+    (Clocks, "check", _crash),
     (Reconciler, "run", _crash),
-    (Reconciler, "_check", _crash),
+    (reconciler_module, "list_subscriptions", _crash_now),
     (Reconciler, "watch_unanswered", _crash),
     (Watchdog, "watch", _crash),
-    (EpochScope, "_take_reply", _crash_now),
+    (Reconciler, "expects", _crash_now),
     (Hub, "publish", _crash_now),
     (Hub, "asked", _crash_now),
     (Hub, "confirmed", _crash_now),
     (Hub, "ended", _crash_now),
-    (Connection, "_connect", _crash),
+    (Connects, "take_turn", _crash),
     (connection_module, "Epoch", _crash_now),
-    (Connection, "_pause", _crash_now),
-    (Connection, "_give_up", _crash),
+    (Connects, "wait", _crash_now),
+    (Hub, "fail", _crash_now),
     (connection_module, "delay", _crash_now),
 ]
 
@@ -303,7 +305,7 @@ async def test_a_crash_inside_cancels_the_body_and_is_one_named_error_with_its_c
                         exchange.refusal = Refusal(503, "maintenance")
                         exchange.end_sessions(wall())
                         await anyio.sleep(0.15)
-                        if name != "_give_up":
+                        if name != "fail":
                             exchange.refusal = None
                         await anyio.sleep_forever()
                     finally:
@@ -322,14 +324,14 @@ async def test_a_crash_while_closing_is_not_lost(
 ) -> None:
     bug = ZeroDivisionError("a bug")
 
-    async def read(_: EpochScope) -> None:
+    async def watch(*_: Any) -> None:
         try:
             await anyio.sleep_forever()
         finally:
             raise bug
 
     if place == "first of many":
-        monkeypatch.setattr(EpochScope, "_read", read)
+        monkeypatch.setattr(Watchdog, "watch", watch)
     with pytest.raises(FeedCrashedError, match="a bug") as raised:
         with anyio.CancelScope() as scope:
             async with connected() as (_, manager), manager.open_client("component") as client:
