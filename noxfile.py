@@ -1,6 +1,7 @@
 """Everything that is checked, measured or shown, one session each; ``nox -l`` lists them.
 
-``nox`` alone runs what must pass before a change lands, ``nox -s full`` the rest of what continuous integration runs.
+``nox`` alone runs what must pass before a change lands; ``nox -s full`` runs what continuous integration runs beside
+the tests.
 
 What is installed is pinned: ``constraints.txt`` for what this project needs, a file for each of the other clients in
 ``tests/peers/constraints``. ``nox -s relock`` compiles them anew. What Autobahn's suite needs on Python 2.7 is pinned
@@ -29,8 +30,11 @@ nox.options.error_on_missing_interpreters = False
 nox.options.stop_on_first_error = True
 nox.options.sessions = ["lint", "types", "tests", "docs"]
 
-# What `full` runs after the default, with the arguments that make a session short.
+# What `full` runs, with the arguments that make a session short.
 FULL: dict[str, list[str]] = {
+    "lint": [],
+    "types": [],
+    "docs": [],
     "pythons": [],
     "coverage": [],
     "bench": [],
