@@ -485,6 +485,21 @@ def test_brackets_within_texts_stand_nowhere() -> None:
     assert not replies
 
 
+@pytest.mark.parametrize("letter", [b"x", b"\\n"])
+def test_b1_looking_for_brackets_takes_no_memory_for_the_texts_between_them(letter: bytes) -> None:
+    """It took a hundred times as much as a text has."""
+    program = """
+import resource, sys
+from upbit_streams.wire.bounds import is_too_deep
+frame = b'["' + sys.argv[1].encode() * (4_000_000 // len(sys.argv[1])) + b'"' + b",[]" * 100 + b"]"
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+assert not is_too_deep(frame)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    done = subprocess.run([sys.executable, "-c", program, letter], capture_output=True, text=True, check=True)  # noqa: S603
+    assert int(done.stdout) < 20_000, "in KiB"
+
+
 def test_no_frame_ends_a_process_whose_thread_has_little_stack() -> None:
     program = """
 import threading
