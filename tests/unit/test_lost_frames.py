@@ -215,3 +215,26 @@ def test_a_bad_frame_knows_its_place_among_the_events_of_its_read() -> None:
     events, replies = Decoder(Format.DEFAULT).decode([unknown, unknown, ticker, unknown, b"[]", ticker], EPOCHS[1], 0.0)
     assert len(events) == 3
     assert [reply.place for reply in replies if isinstance(reply, BadFrame)] == [2, 3, 3]
+
+
+ORDER = b'{"type":"myOrder","code":"KRW-BTC","uuid":"u"}'
+
+
+@pytest.mark.parametrize(
+    ("frame", "told"),
+    [
+        (b'[{"type":"myAsset","x":tru},%s]' % ORDER, ("", "")),
+        (b'[{"type":"myAsset"}%s]' % ORDER, ("", "")),
+        (b"[%s,%s]" % (b",".join([b'{"type":"myAsset"}'] * 20), ORDER), ("", "")),
+        (b"[%s%s]" % (ORDER, ORDER), ("myOrder", "KRW-BTC")),
+        (b"[%s%s]" % (ORDER, ORDER.replace(b"BTC", b"ETH")), ("myOrder", "")),
+        (b'[%s{"type":"myOrder"}]' % ORDER, ("myOrder", "")),
+        (b'[{"type":"myOrder","code":"KRW-BTC","x":tru}]', ("myOrder", "KRW-BTC")),
+    ],
+)
+def test_what_is_lost_of_several_elements_is_of_no_type_that_only_one_has(frame: bytes, told: tuple[str, str]) -> None:
+    """Otherwise nobody would be told of an order behind a balance in the same array."""
+    _, replies = Decoder(Format.JSON_LIST).decode([frame], EPOCHS[1], 0.0)
+    last = replies[-1]
+    assert isinstance(last, BadFrame)
+    assert (last.type, last.code) == told

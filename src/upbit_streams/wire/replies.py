@@ -16,6 +16,7 @@ __all__ = [
     "Subscribed",
     "SubscriptionsReply",
     "bad_frame",
+    "bad_frames",
     "control_reply",
 ]
 
@@ -130,6 +131,22 @@ def bad_frame(why: str, frame: bytes, type_name: str = "", code: str = "") -> Ba
     if not code and (found := _CODE.search(text)):
         code = found[1]
     return BadFrame(why, text[:_SAMPLE], type_name, code, payload)
+
+
+def bad_frames(why: str, frames: bytes) -> BadFrame:
+    """The bad frame that several elements are, which cannot be told apart. It has a type and a market only if all of
+    them have the same, because it is told to every stream for which one of them may have been."""
+    text = frames.decode("utf-8", "replace")
+    types, codes = _TYPE.findall(text), _CODE.findall(text)
+    is_one_type = len(set(types)) == 1
+    is_one_code = is_one_type and len(set(codes)) == 1 and len(codes) == len(types)
+    return BadFrame(
+        why,
+        text[:_SAMPLE],
+        types[0] if is_one_type else "",
+        codes[0] if is_one_code else "",
+        frames[:_MOST_PAYLOAD],
+    )
 
 
 def _subscribed(entry: Mapping[str, Any]) -> Subscribed:

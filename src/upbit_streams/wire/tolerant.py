@@ -14,7 +14,7 @@ from .bounds import is_too_deep, text_of
 from .drift import DriftLog
 from .fields import TABLE, Field
 from .lenient import LostError, Number, event_of, integer_of, parser
-from .replies import BadFrame, Reply, bad_frame, control_reply
+from .replies import BadFrame, Reply, bad_frame, bad_frames, control_reply
 
 __all__ = ["TolerantDecoder"]
 
@@ -47,7 +47,7 @@ class TolerantDecoder:
             replies.append(found)
             bad += isinstance(found, BadFrame)
             if bad == _MOST_BAD_ELEMENTS:
-                replies.append(bad_frame("the rest of an array with too much that is not understood", data))
+                replies.append(bad_frames("the rest of an array with too much that is not understood", data))
                 break
         return events
 
@@ -85,7 +85,7 @@ def _elements(data: bytes) -> Iterator[tuple[Any, bytes]]:
     A bad frame stands for what cannot be parsed.
     """
     if is_too_deep(data):
-        yield bad_frame("arrays or objects stand too deep in one another", data), data
+        yield bad_frames("arrays or objects stand too deep in one another", data), data
         return
     # Bytes that are no UTF-8 stay what they are.
     text = data.decode("utf-8", "surrogateescape")
@@ -101,12 +101,12 @@ def _elements(data: bytes) -> Iterator[tuple[Any, bytes]]:
             parsed, end = parser(text, begin)
         except (ValueError, RecursionError) as wrong:
             rest = text[begin:].encode("utf-8", "surrogateescape") if is_array else data
-            yield bad_frame(f"not JSON: {wrong}", rest), rest
+            yield (bad_frames if is_array else bad_frame)(f"not JSON: {wrong}", rest), rest
             return
         place = _skip(text, end)
         after = text[place : place + 1]
         if after != closing and not (is_array and after == ","):
-            yield bad_frame("not JSON: more follows, or less than there should", data), data
+            yield bad_frames("not JSON: more follows, or less than there should", data), data
             return
         yield parsed, text[begin:end].encode("utf-8", "surrogateescape") if is_array else data
         if after != ",":
