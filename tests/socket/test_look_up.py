@@ -1,6 +1,9 @@
 """Looking up a host's name: a resolver that hangs costs one thread, however often somebody tries."""
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -114,3 +117,55 @@ async def test_an_address_that_does_not_answer_does_not_keep_the_next_one_waitin
         await anyio.aclose_forcefully(stream)
     with pytest.raises(OSError, match="none of its addresses"):
         await connect_tcp("exchange.invalid", port)
+
+
+async def test_a_thread_that_does_not_start_costs_one_attempt_and_no_more(
+    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise everybody who asks for this name would wait for it for ever."""
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    resolver.answer = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    resolver.released.set()
+    with monkeypatch.context() as crowded:
+        crowded.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="start new thread"):
+            await connect_tcp("exchange.invalid", 443)
+    with anyio.fail_after(5), pytest.raises(socket.gaierror):
+        await connect_tcp("exchange.invalid", 443)
+
+
+FORKED = """
+import os, socket, threading, anyio
+from upbit_streams.transport.look_up import connect_tcp
+released, real = threading.Event(), socket.getaddrinfo
+def hang(*arguments, **options):
+    released.wait(30)
+    raise socket.gaierror(socket.EAI_NONAME, "no such host")
+def fail(*arguments, **options):
+    raise socket.gaierror(socket.EAI_NONAME, "no such host")
+async def reach(seconds):
+    with anyio.move_on_after(seconds):
+        try:
+            await connect_tcp("exchange.invalid", 443)
+        except OSError:
+            return "told"
+    return "waiting"
+socket.getaddrinfo = hang
+assert anyio.run(reach, 0.05) == "waiting"
+child = os.fork()
+if not child:
+    socket.getaddrinfo = fail
+    os._exit(0 if anyio.run(reach, 5.0) == "told" else 1)
+status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+released.set()
+raise SystemExit(status)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="only where processes can be forked")
+def test_a_forked_process_does_not_wait_for_a_look_up_of_its_parent() -> None:
+    """The thread that would answer stays behind in the parent."""
+    assert subprocess.run([sys.executable, "-c", FORKED], check=False).returncode == 0  # noqa: S603

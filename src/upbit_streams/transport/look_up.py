@@ -4,6 +4,7 @@ A resolver may hang for minutes, and the thread that waits for it cannot be stop
 look-up of its own, each would leave a thread behind; so an attempt shares the one that is under way.
 """
 
+import os
 import socket
 from concurrent.futures import Future
 from ipaddress import ip_address
@@ -21,7 +22,9 @@ _LOOK_SECONDS = 0.001, 0.05
 """How long to wait before the first look whether an answer is there, and at most before each next one."""
 
 _lock = Lock()
-_under_way: dict[str, "Future[list[str]]"] = {}
+_Key = tuple[int, str]
+"""A process, as a thread does not come along into one that was forked from it, and a host."""
+_under_way: dict[_Key, "Future[list[str]]"] = {}
 
 
 async def connect_tcp(host: str, port: int) -> ByteStream:
@@ -72,11 +75,18 @@ async def _look_up(host: str) -> list[str]:
         pass
     else:
         return [host]
+    key = os.getpid(), host
     with _lock:
-        answer = _under_way.get(host)
+        answer = _under_way.get(key)
+        is_new = answer is None
         if answer is None:
-            answer = _under_way[host] = Future()
-            Thread(target=_resolve, args=(host, answer), name=f"upbit-streams look-up of {host}", daemon=True).start()
+            answer = _under_way[key] = Future()
+    if is_new:
+        thread = Thread(target=_resolve, args=(key, answer), name=f"upbit-streams look-up of {host}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as why:  # there are too many threads
+            _end(key, answer, [], why)
     # By looking, and not by being woken: those who wait may be in several event loops, and each of them may end.
     pause, longest = _LOOK_SECONDS
     while not answer.done():
@@ -85,12 +95,12 @@ async def _look_up(host: str) -> list[str]:
     return answer.result()
 
 
-def _resolve(host: str, answer: "Future[list[str]]") -> None:
+def _resolve(key: _Key, answer: "Future[list[str]]") -> None:
     """Runs in a thread of its own, as the look-up blocks."""
     addresses: list[str] = []
     failure: BaseException | None = None
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(key[1], None, type=socket.SOCK_STREAM)
         six = [str(address[0]) for family, *_, address in found if family == socket.AF_INET6]
         four = [str(address[0]) for family, *_, address in found if family == socket.AF_INET]
         addresses = [each for each in chain.from_iterable(zip_longest(six, four)) if each is not None]
@@ -98,8 +108,13 @@ def _resolve(host: str, answer: "Future[list[str]]") -> None:
             failure = OSError("it has no address")
     except BaseException as why:  # noqa: ASYNC103, BLE001 -- in a thread, and told to those who wait
         failure = why
+    _end(key, answer, addresses, failure)
+
+
+def _end(key: _Key, answer: "Future[list[str]]", addresses: list[str], failure: BaseException | None) -> None:
+    """Give the answer to whoever waits; from now on it is looked up anew."""
     with _lock:
-        del _under_way[host]
+        del _under_way[key]
     if failure is None:
         answer.set_result(addresses)
     else:
