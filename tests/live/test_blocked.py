@@ -89,6 +89,23 @@ def test_at_every_length_around_a_time_out(virtual_run: Run, what: str, length: 
     virtual_run(main)
 
 
+@pytest.mark.parametrize("length", [31.0, 39.0])
+@pytest.mark.parametrize("moment", [119.0, 121.0, 124.0])
+def test_what_nobody_could_read_is_no_silence(virtual_run: Run, moment: float, length: float) -> None:
+    """By then the watchdog knows the markets' habits, and the loop is blocked for longer than any of them is silent."""
+
+    async def main() -> None:
+        source = NumberedSource()
+        async with feed(source) as wires:
+            await connected(wires, source, 1)
+            await anyio.sleep(moment)
+            block(length)
+            await anyio.sleep(30.0)
+            assert source.sessions == 1
+
+    virtual_run(main)
+
+
 @given(moment=moments, delay=st.floats(0.0, 20.0), length=lengths)
 def test_a_dead_exchange_is_found_in_time_all_the_same(
     virtual_run: Run, moment: float, delay: float, length: float
