@@ -15,10 +15,15 @@ def epoch(number: int) -> Epoch:
 
 
 def order(uuid: str, state: str, life: int = 1, **fields: Any) -> MyOrderEvent:
-    usual: dict[str, Any] = {"price": Decimal(100), "volume": Decimal(3), "remaining_volume": Decimal(3)}
+    usual: dict[str, Any] = {
+        "price": Decimal(100),
+        "volume": Decimal(3),
+        "remaining_volume": Decimal(3),
+        "timestamp": 1,
+    }
     return MyOrderEvent(
         code="KRW-BTC", uuid=uuid, ask_bid="BID", order_type="limit", state=state, trades_count=0, order_timestamp=1,
-        timestamp=1, stream_type="REALTIME", epoch=epoch(life), **usual | fields,
+        stream_type="REALTIME", epoch=epoch(life), **usual | fields,
     )  # fmt: skip
 
 
@@ -61,6 +66,30 @@ def test_an_order_from_before_a_gap_is_doubtful() -> None:
     assert lines(orders, "order", "state") == [("c", "wait"), ("a", "wait?"), ("b", "done")]
     orders.take(order("a", "trade", 2))
     assert lines(orders, "order", "state") == [("a", "trade"), ("c", "wait"), ("b", "done")]
+
+
+def test_an_order_that_has_ended_is_not_opened_by_what_is_told_late() -> None:
+    orders = Orders()
+    orders.take(order("a", "done", timestamp=20))
+    orders.take(order("a", "trade", timestamp=10))
+    orders.take(order("a", "wait", timestamp=30))
+    assert lines(orders, "order", "state") == [("a", "done")]
+    orders.take(order("b", "trade", timestamp=20, remaining_volume=Decimal(1)))
+    orders.take(order("b", "wait", timestamp=10))
+    assert lines(orders, "order", "state", "remaining")[0] == ("b", "trade", "1")
+
+
+def test_an_older_balance_does_not_replace_a_newer_one() -> None:
+    balances = Balances()
+    for stamp, balance in ((20, 2), (10, 1)):
+        assets = (Asset(currency="KRW", balance=Decimal(balance), locked=Decimal(0)),)
+        balances.take(
+            MyAssetEvent(
+                asset_uuid="u", assets=assets, asset_timestamp=stamp, timestamp=stamp, stream_type="REALTIME",
+                epoch=epoch(1),
+            )
+        )  # fmt: skip
+    assert lines(balances, "currency", "balance") == [("KRW", "2")]
 
 
 def test_balances_are_those_that_were_told_last() -> None:

@@ -37,6 +37,11 @@ class _Order:
             return cls(event, before.price, before.volume)
         return cls(event, event.price, (event.executed_volume or Decimal()) + (event.remaining_volume or Decimal()))
 
+    def is_newer_than(self, event: MyOrderEvent) -> bool:
+        """Whether an event of the order was told late. One that has ended stays so; otherwise the stamps decide."""
+        had_ended, has_ended = self.last.state in _ENDED, event.state in _ENDED
+        return had_ended > has_ended or (had_ended == has_ended and self.last.timestamp > event.timestamp)
+
 
 class Orders:
     """The orders that are open, and the last that have ended; the latest change first."""
@@ -52,7 +57,12 @@ class Orders:
         self._epoch = item.epoch if isinstance(item, FrameLostError) else item.epoch.number
         if not isinstance(item, MyOrderEvent):
             return
-        order = _Order.after(item, self._open.pop(item.uuid, None) or self._ended.pop(item.uuid, None))
+        before = self._open.get(item.uuid) or self._ended.get(item.uuid)
+        if before is not None and before.is_newer_than(item):
+            return
+        self._open.pop(item.uuid, None)
+        self._ended.pop(item.uuid, None)
+        order = _Order.after(item, before)
         kept, most = (self._ended, _ENDED_ORDERS) if item.state in _ENDED else (self._open, _MOST_ORDERS)
         kept[item.uuid] = order
         if len(kept) > most:
@@ -81,22 +91,26 @@ class Orders:
 
 
 class Balances:
-    """What there is of each currency, as it was last told. A currency that has not changed yet is not known."""
+    """What there is of each currency, the newest that was told. A currency that has not changed yet is not known."""
 
     name = "currencies"
 
     def __init__(self) -> None:
-        self._assets: dict[str, Asset] = {}
+        self._assets: dict[str, tuple[int, Asset]] = {}
+        """By currency, with the exchange's stamp."""
 
     def take(self, item: Item) -> None:
         if isinstance(item, MyAssetEvent):
-            self._assets.update((asset.currency, asset) for asset in item.assets)
+            stamp = item.asset_timestamp
+            for asset in item.assets:
+                if asset.currency not in self._assets or stamp >= self._assets[asset.currency][0]:
+                    self._assets[asset.currency] = stamp, asset
 
     def size(self) -> int:
         return len(self._assets)
 
     def columns(self, most: int) -> dict[str, list[Text]]:
-        assets = sorted(self._assets.values(), key=lambda asset: asset.currency)[:most]
+        assets = [asset for _, (_, asset) in sorted(self._assets.items())][:most]
         return {
             "currency": [plain(asset.currency) for asset in assets],
             "balance": [Text(number(asset.balance)) for asset in assets],
