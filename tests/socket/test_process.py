@@ -136,12 +136,13 @@ async def test_a_killed_exchange_comes_back_on_its_port(
     assert "connection refused" in second.epoch.reason
     assert second.missing_from is not None
     assert second.missing_from < second.missing_to
-    lost, *refused = seen.reasons()
-    assert lost.startswith(("the socket ended without a close frame", "nothing can be sent any more"))
-    assert all("connection refused" in reason for reason in refused)
     lines = check_quiet(caplog, capfd)
     assert lines[0] == "public: connected, epoch 1 (first connect)"
-    assert lines[1].startswith(f"public: {lost}; next attempt in ")
+    # The first pause may be so short that the status has changed twice when it is looked at. The log has both reasons.
+    lost, _, rest = lines[1].removeprefix("public: ").partition("; ")
+    assert lost.startswith(("the socket ended without a close frame", "nothing can be sent any more"))
+    assert rest.startswith("next attempt in ")
+    assert all(reason == lost or "connection refused" in reason for reason in seen.reasons())
     assert "connection refused" in lines[2]
     assert lines[-1] == f"public: connected, epoch 2 ({second.epoch.reason})"
 
