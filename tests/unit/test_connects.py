@@ -1,5 +1,6 @@
 """The limit of connects, which all share who connect from one address."""
 
+import threading
 from collections.abc import Sequence
 
 import anyio
@@ -61,3 +62,23 @@ async def test_a_row_of_blocks_ends_when_one_is_let_in() -> None:
     connects.passed()
     connects.block(seconds_after)
     assert rows == [0, 1, 0]
+
+
+def test_no_thread_looks_while_another_one_is_about_to_count() -> None:
+    """Otherwise both would take the same turn."""
+    inside, most = list[int](), list[int]()
+
+    def clock() -> float:
+        inside.append(1)
+        threading.Event().wait(0.05)  # the other thread runs meanwhile
+        most.append(len(inside))
+        inside.pop()
+        return 0.0
+
+    connects = Connects(clock)
+    threads = [threading.Thread(target=connects.record) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert most == [1, 1]

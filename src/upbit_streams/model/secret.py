@@ -34,10 +34,13 @@ class Secret:
         wherever they stand."""
         covered = bytearray(len(text))
         for secret in (self, *self._beside):
-            size = min(_PIECE, len(secret._text))
-            for at in range(len(text) - size + 1):
-                if text[at : at + size] in secret._pieces:
-                    covered[at : at + size] = b"*" * size
+            for piece in secret._pieces:
+                at = text.find(piece)
+                while at >= 0:
+                    covered[at : at + len(piece)] = b"*" * len(piece)
+                    at = text.find(piece, at + 1)
+        if not any(covered):
+            return text
         runs = groupby(zip(text, covered, strict=True), key=itemgetter(1))
         return "".join("***" if is_covered else "".join(one for one, _ in run) for is_covered, run in runs)
 
