@@ -91,7 +91,7 @@ class Orders:
 
 
 class Balances:
-    """What there is of each currency, the newest that was told. A currency that has not changed yet is not known."""
+    """The newest balance of each currency. A currency whose balance has not changed yet is not known."""
 
     name = "currencies"
 

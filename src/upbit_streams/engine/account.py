@@ -3,7 +3,7 @@
 The exchange tells changes only. So an order that nobody touched since the connection was made is not here, and after a
 reconnect what is here may be old: everything says of which epoch it is.
 
-What is told late does not replace what is newer: the exchange's own stamps decide, and of equal ones the order of
+An event that comes late does not replace a newer one: the exchange's own stamps decide, and of equal ones the order of
 arrival. An order that is done or cancelled stays so.
 """
 

@@ -31,9 +31,9 @@ class Clocks:
     wall: Callable[[], float]
     """Seconds since the Unix epoch."""
     _offset: float = attrs.field(default=0.0, init=False)
-    """What the wall clock was ahead of the event loop's when the last epoch began."""
+    """Seconds by which the wall clock was ahead of the event loop's clock when the last epoch began."""
     slewed: float = attrs.field(default=0.0, init=False)
-    """What it has gained since then, until the last look, without a jump."""
+    """Seconds that the wall clock has gained since then by slewing, as of the last comparison; no jump is in it."""
 
     def begin(self) -> float:
         """An epoch begins. Returns its ``wall_offset``."""
@@ -61,7 +61,7 @@ class Clocks:
             raise ConnectionLostError(why)
 
     def why_jumped(self) -> str | None:
-        """What there is to say if the clocks have jumped since they were compared last; None if they have not."""
+        """The reason to tell if the clocks have jumped since they were compared last; None if they have not."""
         moved = self._gap() - self._offset - self.slewed
         if abs(moved) <= JUMP_SECONDS:
             return None
@@ -76,7 +76,7 @@ class Clocks:
         return loop + epoch.wall_offset + (moved if moved > JUMP_SECONDS else 0.0)
 
     def moved(self, epoch: Epoch) -> float:
-        """What the wall clock has gained on the event loop's since an epoch began; negative if it has lost."""
+        """Seconds that the wall clock has gained on the event loop's clock since an epoch; negative if it lost some."""
         return self._gap() - epoch.wall_offset
 
     def _gap(self) -> float:

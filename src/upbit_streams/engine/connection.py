@@ -298,7 +298,7 @@ class Connection:
         )
 
     def why_spoiled(self, want: Want) -> str:
-        """What was wrong with what came of a want and was not understood; empty if there was nothing such."""
+        """Why the last frame of a want could not be read; empty if all of them could."""
         return self._truth.spoiled.why(want.type.name, want.code)
 
     def counts(self) -> Counts:
@@ -355,7 +355,7 @@ class Connection:
         return shown(text, self._token, most)
 
     def _hidden(self, text: str) -> str:
-        """What the exchange said, as it said it, but for the secrets."""
+        """A text of the exchange as it was sent, without the secrets."""
         return text if self._token is None else self._token.hidden_in(text)
 
     def _begin_epoch(self, now: float) -> Epoch:

@@ -1,4 +1,4 @@
-"""The limit of connects, as everybody who connects from one address shares it."""
+"""The limit of connects, which all managers of a process share."""
 
 import threading
 import time
@@ -11,11 +11,11 @@ from ..rules.rate_limit import CONNECTS, RateLimit
 
 __all__ = ["Connects", "connects_of"]
 
-_wall = time.time  # noqa: TID251 -- to recognise it
+_wall = time.time  # noqa: TID251 -- to recognise a manager that uses the machine's own clock
 
 
 class Connects:
-    """Who may connect when. It may be used by several threads and event loops at once, on one clock for all of them."""
+    """The limit of connects, which several threads and event loops may use at once, on one clock."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

@@ -46,7 +46,7 @@ class Notices:
         self.kept: Event | None = None
         """The event that waits here. What is lost in the buffer from then on stands behind it."""
         self.kinds = frozenset(kinds)
-        """What is told. A lost frame waits here in any case."""
+        """The kinds of notices that the stream tells. A lost frame waits here in any case."""
         self._waiting: list[tuple[int, Notice | Event | int]] = []
         """A bare number is how many events are missing there."""
         self._epochs: dict[str, Epoch] = {}
