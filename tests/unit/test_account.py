@@ -122,6 +122,16 @@ def test_an_order_that_is_done_is_not_opened_by_what_was_told_late(order: MyOrde
     assert account.done_orders["a"].timestamp == 20
 
 
+@given(order=events(DataType.MY_ORDER), state=st.sampled_from(["done", "cancel"]))
+def test_an_order_is_done_whatever_is_stamped_later(order: MyOrderEvent, state: str) -> None:
+    """Nothing follows on its end, so what is stamped after that only came with a wrong stamp."""
+    account = Account()
+    account.take(_order(order, "a", "trade", 20, 0))
+    account.take(_order(order, "a", state, 10, 1))
+    assert not account.open_orders
+    assert account.done_orders["a"].state == state
+
+
 @given(asset=events(DataType.MY_ASSET))
 def test_a_stamp_that_is_left_out_holds_nothing_up(asset: MyAssetEvent) -> None:
     """The event came all the same, so when it came is what is known of it."""

@@ -258,3 +258,21 @@ def test_the_lag_is_that_of_the_oldest_event_that_waits(
         assert ledger.lag_seconds == pytest.approx(now - min(waited, default=now))
 
     virtual_run(main)
+
+
+async def test_a_throttled_market_of_a_new_epoch_has_its_place_behind_those_of_the_old_one() -> None:
+    buffer, later = Throttle(5.0, 8).buffer(), attrs.evolve(PUBLIC, number=2)
+    for place, event in enumerate((_trade("KRW-BTC", 1), _trade("KRW-ETH", 1), _trade("KRW-BTC", 2, later))):
+        buffer.put(event, place)
+    assert buffer.places(3) == [1, 2]
+
+
+async def test_a_throttled_market_that_was_dropped_holds_nothing_of_the_next_epoch_up() -> None:
+    buffer, later = Throttle(10.0, 1).buffer(), attrs.evolve(PUBLIC, number=2)
+    buffer.put(_trade("KRW-BTC", 1), 0)
+    assert buffer.take() is not None
+    buffer.put(_trade("KRW-BTC", 2), 1)  # not before its time
+    buffer.put(_trade("KRW-ETH", 1), 2)  # at once, in the place of the one before
+    assert buffer.take() is not None
+    buffer.put(_trade("KRW-XRP", 1, later), 3)
+    assert buffer.take() is not None
