@@ -196,8 +196,9 @@ class SubscriptionError(ExchangeError):
 
 
 class FrameLostError(ExchangeError):
-    """A frame could not be read that has told something of this stream, or may have; it is told once. The stream goes
-    on: read on, and ask the exchange for the present state.
+    """A frame with an event of this stream could not be read, or a frame that may have had one.
+
+    The exchange sends such an event only once. The stream goes on: read on, and ask the exchange for the present state.
 
     ``type`` and ``code`` are the data type and the market as far as they could be read, ``why`` is what is wrong with
     the frame, and ``payload`` its bytes, without your keys if it repeats them, at most the first 16 KiB. ``frames`` is
@@ -205,10 +206,10 @@ class FrameLostError(ExchangeError):
     """
 
     def __init__(self, epoch: int, type: str, code: str, why: str, payload: bytes, frames: int = 1) -> None:
-        what = f"{type} of {code}" if type and code else type or "what is told once"
+        what = f"{type} of {code}" if type and code else type or "an event that may have been for this stream"
         super().__init__(
             f"{'a frame' if frames == 1 else f'{frames} frames'} with {what} could not be read: {why}; the stream goes "
-            f"on, but what was told is missing: ask the exchange's REST interface for the present state"
+            f"on, but this event is missing: ask the exchange's REST interface for the present state"
         )
         self.epoch = epoch
         self.type = type

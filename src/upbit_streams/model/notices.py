@@ -66,17 +66,17 @@ class Stale:
 
 @attrs.frozen
 class FrameLost:
-    """Here the exchange has told something that could not be read, and it is told once: an order, a balance, an
-    announcement or an indicator.
+    """A frame with an order, a balance, an announcement or an indicator could not be read here.
 
-    Ask the exchange's REST interface for the present state. The frame's own bytes are here, so that nothing is lost
-    that a person or another program might still read.
+    It may also be a frame of an unknown type, which may have been one of these. The exchange sends such an event only
+    once: ask its REST interface for the present state. The frame's own bytes are here, so that nothing is lost that a
+    person or another program might still read.
     """
 
     epoch: Epoch
     type: str
     """The exchange's name of the data type, as far as it could be read. If it is empty or unknown, the frame may have
-    been for any stream of what is told once."""
+    been of any type that the exchange sends only once."""
     code: str
     """The market, if it could be read; otherwise empty."""
     why: str
@@ -84,8 +84,8 @@ class FrameLost:
     payload: bytes = attrs.field(repr=False)
     """The frame as it came, without your keys if it repeats them; at most its first 16 KiB."""
     frames: int = 1
-    """How many frames this tells of. That is more than one only if many have come and were not read; they are told
-    where the last one stands, of which all else is."""
+    """How many frames this tells of. It is more than one only if many came and the stream was not read; then they are
+    told at the place of the last one, and all other attributes are of that one."""
 
 
 Notice = EpochStarted | EpochEnded | Lagged | Stale | FrameLost
