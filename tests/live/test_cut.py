@@ -20,6 +20,7 @@ from upbit_streams import (
     Epoch,
     NotReadyError,
     NotRegisteredError,
+    ScopeError,
     StaleDataError,
     TradeEvent,
     UsageError,
@@ -53,6 +54,17 @@ async def test_a_cut_has_what_is_registered_of_its_markets() -> None:
         assert cut.taken_at == pytest.approx(wall(), abs=1e-5)
         with pytest.raises(UsageError, match=r"no trade of KRW-SOL; it has orderbook of KRW-BTC, ticker of KRW-BTC, "):
             cut[DataType.TRADE, "KRW-SOL"]
+
+
+async def test_a_client_that_was_left_has_no_cut() -> None:
+    """Also of markets that it never had: the cure is another one."""
+    async with open_private_world() as world:
+        async with world.manager.open_client("strategy") as client:
+            await client.register_interest(DataType.TICKER, "KRW-BTC")
+            await client.wait_ready()
+        for code in MARKETS:
+            with pytest.raises(ScopeError):
+                client.pool.cut(code)
 
 
 async def test_a_cut_names_all_that_is_not_registered() -> None:

@@ -276,3 +276,14 @@ async def test_a_throttled_market_that_was_dropped_holds_nothing_of_the_next_epo
     assert buffer.take() is not None
     buffer.put(_trade("KRW-XRP", 1, later), 3)
     assert buffer.take() is not None
+
+
+async def test_e3_a_throttled_event_of_a_new_epoch_waits_for_those_of_the_old_one() -> None:
+    buffer, later = Throttle(5.0, 8).buffer(), attrs.evolve(PUBLIC, number=2)
+    buffer.put(_trade("KRW-BTC", 1), 0)
+    assert buffer.take() is not None
+    for place, event in enumerate((_trade("KRW-BTC", 2), _trade("KRW-ETH", 1, later)), 1):
+        buffer.put(event, place)
+    assert buffer.take() is None
+    await anyio.sleep(5.0)
+    assert [event.epoch.number for event in buffer.take_all()] == [1, 2]
